@@ -1,0 +1,118 @@
+# Needs git, make and Python 3.11 or newer with venv; nothing else. `make` alone lists the commands.
+#
+# Strategy: two stamps in .venv remember what is installed, and both depend on pyproject.toml, so that set-up
+# happens once and again only when the requirements change. `lab` and `demo` install what users need; `test`,
+# `check` and the other developer's commands add the dev group. Whoever has the second has the first.
+
+PY ?= python3
+VENV := .venv
+MIN := .venv-min
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PYTEST := $(BIN)/python -m pytest
+LESSONS := $(wildcard notebooks/*.ipynb)
+# The scripts among the files there; the others are what they share.
+BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help lab demo test check format test-min bench clean venv
+
+help:  ## list the commands
+	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s%s\n", $$1, $$2 }'
+	@echo
+	@echo "PY=python3.12 chooses another Python; \`rm -rf $(VENV)\` starts afresh."
+
+lab: $(VENV)/.stamp-lab  ## open JupyterLab on the lessons, with the embedded Bedrock
+	@echo "==> JupyterLab on notebooks/ (Ctrl-C ends it)"
+	@$(BIN)/bedrock-nb lab
+
+demo: $(VENV)/.stamp-lab  ## stream one prompt in the terminal: the text, its timing table, demo.png
+	@echo "==> one prompt to the embedded Bedrock, its timings, its anatomy in demo.png"
+	@$(BIN)/bedrock-nb stream "Tell me about rainbows" --table --plot demo.png
+
+# The lessons run even if a test failed: one run shows everything that is wrong, under one exit status.
+test: $(VENV)/.stamp-dev  ## run the tests, then every lesson against its saved outputs
+	@status=0; \
+	echo "==> tests"; \
+	$(PYTEST) tests || status=$$?; \
+	if [ -n "$(LESSONS)" ]; then \
+	    echo "==> lessons, run and compared with their saved outputs"; \
+	    $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 notebooks || status=$$?; \
+	else \
+	    echo "==> lessons: skipped, there is no notebook in notebooks/"; \
+	fi; \
+	exit $$status
+
+check: $(VENV)/.stamp-dev  ## lint, format, types and layers, changing nothing
+	@status=0; \
+	echo "==> ruff check"; $(BIN)/ruff check || status=1; \
+	echo "==> ruff format --check"; $(BIN)/ruff format --check || status=1; \
+	echo "==> mypy --strict"; $(BIN)/mypy --strict || status=1; \
+	echo "==> lint-imports"; $(BIN)/lint-imports --no-logo || status=1; \
+	exit $$status
+
+format: $(VENV)/.stamp-dev  ## format the code and mend what ruff can mend
+	@echo "==> ruff check --fix, ruff format"
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+# Warnings stay warnings here: that an old library warns is no fault of ours; that it fails would be.
+test-min: $(MIN)/.stamp  ## run the tests with the lowest versions that pyproject.toml allows
+	@echo "==> tests, with the lowest versions in $(MIN)"
+	@$(MIN)/bin/python -m pytest -W default tests
+
+bench: $(VENV)/.stamp-dev  ## measure speed and memory against plain boto3
+	@[ -n "$(BENCHMARKS)" ] || echo "==> there is no script in benchmarks/"
+	@status=0; for script in $(BENCHMARKS); do \
+	    echo "==> $$script"; $(BIN)/python "$$script" || status=1; \
+	done; exit $$status
+
+clean:  ## remove caches and what the commands wrote; keep .venv
+	@echo "==> removing caches, build output, demo.png and $(MIN)"
+	@rm -rf $(MIN) build dist demo.png htmlcov .coverage .benchmarks .hypothesis .import_linter_cache \
+	    .mypy_cache .pytest_cache .ruff_cache
+	@find . -path ./$(VENV) -prune -o -path ./.git -prune -o -type d \
+	    \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+
+# --- set-up ------------------------------------------------------------------------------------------------
+
+# An environment that works is used as it is, whoever made it; one whose Python has gone is made anew.
+# The pip that comes with Python 3.11 to 3.13 is too old for `--group`.
+venv:
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	    command -v $(PY) >/dev/null || { \
+	        echo "There is no $(PY). Needs Python 3.11 or newer: install it, or name yours: make PY=/path/to/python"; \
+	        exit 1; }; \
+	    $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	        echo "$(PY) is $$($(PY) -V 2>&1). Needs Python 3.11 or newer: make PY=python3.11, for instance."; \
+	        exit 1; }; \
+	    $(PY) -c 'import ensurepip, venv' 2>/dev/null || { \
+	        echo "$(PY) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; \
+	        exit 1; }; \
+	    echo "==> making $(VENV) with $$($(PY) -V 2>&1)"; \
+	    $(PY) -m venv --clear $(VENV); }
+	@$(PIP) install -qq --upgrade 'pip>=25.1'
+
+$(VENV)/.stamp-lab: pyproject.toml
+	@$(MAKE) --no-print-directory venv
+	@echo "==> installing bedrock-nb and JupyterLab into $(VENV) (once; about a minute)"
+	@$(PIP) install -qq --editable '.[lab]'
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml
+	@$(MAKE) --no-print-directory venv
+	@echo "==> installing bedrock-nb, JupyterLab and the developer's tools into $(VENV) (once; about a minute)"
+	@$(PIP) install -qq --editable '.[lab]' --group dev
+	@touch $(VENV)/.stamp-lab $@
+
+# pip cannot resolve to the lowest versions; uv can, and comes with the dev group. Like pip, it is to trust the
+# certificates that the machine trusts.
+$(MIN)/.stamp: pyproject.toml | $(VENV)/.stamp-dev
+	@echo "==> installing the lowest versions that pyproject.toml allows into $(MIN) (once; about a minute)"
+	@$(BIN)/python -m venv --clear --without-pip $(MIN)
+	@UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python $(MIN)/bin/python --resolution lowest-direct \
+	    --editable '.[lab]' --group dev
+	@touch $@

@@ -1,0 +1,60 @@
+"""bedrock_nb: a notebook toolkit for Amazon Bedrock's streaming API.
+
+See every token arrive, keep it, measure it, replay it.
+
+    import bedrock_nb as nb
+    client = nb.connect()                                # an embedded Bedrock: no AWS account needed
+    reply = nb.live(nb.stream(client, "Tell me about rainbows"))
+    nb.summary(reply)                                    # time to first token, pace, tokens …
+    nb.plot.anatomy(reply)                               # one stream in one picture
+
+Everything public is one attribute away and loaded when it is first used, so that the import is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+__version__ = "0.1.0"
+
+# Public name -> the module that has it; None: the name is a module of its own.
+_PUBLIC: dict[str, str | None] = {
+}
+
+__all__ = [
+]
+
+
+class _Front(ModuleType):
+    """The package as users see it: public names are loaded late, and win over modules of the same name.
+
+    ``bedrock_nb.events`` is a function (a table) although there is a module ``bedrock_nb.events`` (the
+    typed events): importing that module would put it in the function's place, so that is not let happen.
+    ``from bedrock_nb.events import TextDelta`` works as ever.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'bedrock_nb' has no attribute {name!r}")
+        where = _PUBLIC[name]
+        module = importlib.import_module(f"bedrock_nb.{where or name}")
+        value = getattr(module, name) if where else module
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _PUBLIC.get(name):
+            return
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*__all__, *(name for name in self.__dict__ if name.startswith("__"))]
+
+
+sys.modules[__name__].__class__ = _Front

@@ -19,15 +19,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    pass
+    from bedrock_nb import errors, eventstream
+    from bedrock_nb.errors import BedrockNbError
 
 __version__ = "0.1.0"
 
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
+    "BedrockNbError": "errors",
+    "errors": None,
+    "eventstream": None,
 }
 
 __all__ = [
+    "BedrockNbError",
+    "errors",
+    "eventstream",
 ]
 
 

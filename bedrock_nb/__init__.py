@@ -21,18 +21,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream
     from bedrock_nb.errors import BedrockNbError
+    from bedrock_nb.message import Message
 
 __version__ = "0.1.0"
 
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
+    "Message": "message",
     "errors": None,
     "eventstream": None,
 }
 
 __all__ = [
     "BedrockNbError",
+    "Message",
     "errors",
     "eventstream",
 ]

@@ -19,9 +19,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream
+    from bedrock_nb import errors, eventstream, metrics
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.message import Message
+    from bedrock_nb.recording import Recording, recordings
+    from bedrock_nb.request import Request
+    from bedrock_nb.table import events, summary
 
 __version__ = "0.1.0"
 
@@ -29,15 +32,27 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
     "Message": "message",
+    "Recording": "recording",
+    "Request": "request",
     "errors": None,
+    "events": "table",
     "eventstream": None,
+    "metrics": None,
+    "recordings": "recording",
+    "summary": "table",
 }
 
 __all__ = [
     "BedrockNbError",
     "Message",
+    "Recording",
+    "Request",
     "errors",
+    "events",
     "eventstream",
+    "metrics",
+    "recordings",
+    "summary",
 ]
 
 

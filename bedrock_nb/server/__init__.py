@@ -1,0 +1,167 @@
+"""The embedded Bedrock: a server on this machine that real boto3 cannot tell from the service's streaming.
+
+Three ways to run it: `local` in a process of its own, shared by all who ask (what ``connect("local")``
+does); `BedrockServer` in a thread of this process, with a responder and a latency law of your own; and
+``bedrock-nb serve`` by hand. Inside, a request meets ``endpoint`` (HTTP) > ``validation`` > a responder of
+``responders`` > the law of ``latency``, and the recording that results is performed on the socket.
+
+Strategy here: a thread with its own event loop. aiohttp and the service model are imported when a server
+starts and not before, so that a client of one does not wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from bedrock_nb.errors import RequestError, ServerError
+from bedrock_nb.server.latency import INSTANT, Latency
+from bedrock_nb.server.loopback import loopback_client
+from bedrock_nb.server.process import local, serve
+from bedrock_nb.server.responders import Responder, canned, recorded
+
+if TYPE_CHECKING:
+    from bedrock_nb.server.endpoint import Listener
+
+__all__ = ["INSTANT", "BedrockServer", "Latency", "canned", "local", "loopback_client", "recorded", "serve"]
+
+_START_LIMIT = 20.0  # seconds
+
+
+class BedrockServer:
+    """The embedded Bedrock in a thread of this process.
+
+    Your own code and the server share Python's interpreter lock, so a busy notebook makes its times less
+    exact; `local` has a process of its own.
+
+    Parameters
+    ----------
+    responder : function, optional
+        From a `Request` to the `Recording` of its answer; called in a thread.
+    latency : Latency, optional
+        When events are sent, for recordings that have no times of their own.
+    host : str
+        A loopback address.
+    port : int
+        0 takes any free port.
+
+    Raises
+    ------
+    RequestError
+        An argument that cannot work.
+    ServerError
+        From `start`: the port is in use, or the server did not start.
+
+    Examples
+    --------
+    >>> with BedrockServer(latency=Latency.none()) as server:
+    ...     client = server.client()
+    ...     turn = {"role": "user", "content": [{"text": "Count to 3"}]}
+    ...     answer = client.converse(modelId="any", messages=[turn])
+    >>> answer["output"]["message"]["content"][0]["text"]
+    '1, 2, 3.'
+    """
+
+    def __init__(
+        self,
+        responder: Responder = canned,
+        *,
+        latency: Latency | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        if not callable(responder):
+            raise RequestError(
+                f"The responder is of type {type(responder).__name__}.",
+                remedy="Give a function from a Request to a Recording, such as server.canned.",
+            )
+        if latency is not None and not isinstance(latency, Latency):
+            raise RequestError(
+                f"latency is {latency!r}.",
+                remedy="Give a Latency, such as Latency(ttft=0.5, per_token=0.01).",
+            )
+        self.responder, self.latency = responder, latency if latency is not None else Latency()
+        self._address = (host, port)
+        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, asyncio.Event] | None = None
+        self._listener: Listener | None = None
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where it listens: ``http://127.0.0.1:…``."""
+        if self._listener is None:
+            raise ServerError(
+                "The server is not running.", remedy="Use it in a with statement, or call start() first."
+            )
+        return self._listener.url
+
+    def client(self, **kwargs: Any) -> Any:
+        """A real boto3 ``bedrock-runtime`` client for this server; see `loopback_client`."""
+        return loopback_client(self.endpoint_url, **kwargs)
+
+    def start(self) -> BedrockServer:
+        """Listen. Nothing happens if it does already."""
+        if self._running is not None:
+            return self
+        started: Future[Listener] = Future()
+        thread = threading.Thread(target=self._run, args=(started,), name="bedrock-server", daemon=True)
+        thread.start()
+        try:
+            self._listener = started.result(_START_LIMIT)
+        except TimeoutError:
+            raise ServerError(
+                f"The server did not start within {_START_LIMIT:.0f} s.",
+                remedy="Try again when the machine is less busy.",
+            ) from None
+        return self
+
+    def _run(self, started: Future[Listener]) -> None:
+        try:
+            self._serve(started)
+        except BaseException as err:
+            if started.done():
+                raise
+            started.set_exception(err)
+
+    def _serve(self, started: Future[Listener]) -> None:
+        from bedrock_nb.server.endpoint import Endpoint, listen
+        from bedrock_nb.server.selector import new_loop
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            endpoint = Endpoint(self.responder, self.latency)
+            listener = await listen(endpoint, *self._address)
+            self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
+            started.set_result(listener)
+            try:
+                await stop.wait()
+            finally:
+                endpoint.close()
+                await listener.close()
+
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(serve())
+
+    def close(self) -> None:
+        """Stop, ending open streams. Idempotent."""
+        if self._running is None:
+            return
+        loop, thread, stop = self._running
+        self._running = self._listener = None
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+    def __enter__(self) -> BedrockServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = getattr(self.responder, "__name__", type(self.responder).__name__)
+        state = "" if self._listener is not None else ", not running"
+        return f"<BedrockServer: {name}, {self.latency!r}{state}>"

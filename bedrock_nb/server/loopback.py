@@ -1,0 +1,103 @@
+"""What counts as this machine: to listen on, to be asked by, and to reach with a boto3 client.
+
+Strategy: names are compared, never resolved, so no name server has a say in what is local. The client is a
+real one, with made-up credentials and nothing taken from the user's AWS set-up that could send it elsewhere
+or make it fail: no profile, no proxy, no bearer token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from bedrock_nb.errors import RequestError
+
+__all__ = ["ACCESS_KEY", "BINDABLE", "NAMES", "REGION", "SECRET_KEY", "check_address", "loopback_client"]
+
+#: Host names of this machine, as they stand in a URL or a Host header.
+NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+#: What may be bound -> what is bound. A name could be two addresses with two ports.
+BINDABLE = {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "::1": "::1"}
+
+REGION = "us-east-1"
+#: The embedded server takes any credentials; these say what they are.
+ACCESS_KEY = "embedded-bedrock"
+SECRET_KEY = "not-a-secret"
+
+
+def loopback_client(url: str, **kwargs: Any) -> Any:
+    """A boto3 ``bedrock-runtime`` client for a server on this machine.
+
+    Parameters
+    ----------
+    url : str
+        ``http://127.0.0.1:8080`` or the like.
+    **kwargs
+        Anything else that ``Session.client`` takes; a ``config`` is merged over the one made here.
+
+    Returns
+    -------
+    boto3 client
+
+    Raises
+    ------
+    RequestError
+        The URL is not one of this machine.
+    """
+    # Late, and not at the top: whoever only runs a server does not wait for boto3.
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    _check(url)
+    defaults: dict[str, Any] = {
+        "auth_scheme_preference": "sigv4",  # AWS_BEARER_TOKEN_BEDROCK demands https otherwise
+        "max_pool_connections": 50,
+        "proxies": {},
+    }
+    config = Config(**defaults)
+    if (theirs := kwargs.pop("config", None)) is not None:
+        config = config.merge(theirs)
+    # An AWS_PROFILE that does not exist would be an error even with credentials given. So that the name is
+    # not even looked up, the session's own variable for it has no sources.
+    core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    session = boto3.Session(botocore_session=core)
+    settings: dict[str, Any] = {
+        "region_name": REGION,
+        "aws_access_key_id": ACCESS_KEY,
+        "aws_secret_access_key": SECRET_KEY,
+        **kwargs,
+    }
+    return session.client("bedrock-runtime", endpoint_url=url, config=config, **settings)
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse to listen where others could connect.
+
+    Raises
+    ------
+    RequestError
+        The host is not a loopback name, or the port is not one.
+    """
+    if host not in BINDABLE:
+        raise RequestError(
+            f"The embedded server listens on this machine only, and {host!r} may not be that.",
+            remedy="Use 127.0.0.1; to reach it from another machine, forward the port with ssh -L.",
+        )
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise RequestError(f"The port is {port!r}; a whole number from 0 (any free port) to 65535 is wanted.")
+
+
+def _check(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
+        good = parts.scheme == "http" and host in NAMES
+    except (ValueError, TypeError, AttributeError):
+        good = False
+    if not good:
+        raise RequestError(
+            f"{url!r} is not the URL of a server on this machine.",
+            remedy="Give something like 'http://127.0.0.1:8080'; for Amazon Bedrock use connect('aws').",
+        )

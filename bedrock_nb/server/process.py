@@ -1,0 +1,249 @@
+"""The embedded server as a process: run by hand (`serve`), or one for this process to share (`local`).
+
+A process of its own keeps the server's clock away from the notebook's interpreter lock. Strategy: the child
+announces itself in one line of JSON on its standard output, and watches its standard input, a pipe that
+nobody writes to: when that ends, the parent is gone, however it went, and the child ends too. It also looks
+whether its parent is still the same, for a pipe that a forked sibling keeps open. An interrupt of the
+kernel reaches the whole process group; the child does not listen to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import bedrock_nb.errors
+from bedrock_nb.errors import ServerError
+from bedrock_nb.server.latency import Latency
+from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY
+from bedrock_nb.server.responders import Responder, canned
+
+__all__ = ["child", "local", "serve"]
+
+_START_LIMIT = 20.0  # seconds
+_LAST_LINES = 8  # of the child's error output, in the message when it does not start
+_PARENT_CHECK = 1.0  # seconds
+
+
+# -- by hand ---------------------------------------------------------------------------------------
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    latency: Latency | None = None,
+    *,
+    responder: Responder = canned,
+    announce: Callable[[str], None] = print,
+) -> None:
+    """Run the embedded server until it is interrupted.
+
+    Parameters
+    ----------
+    host : str
+        A loopback address.
+    port : int
+        0 takes any free port.
+    latency : Latency, optional
+        When events are sent.
+    responder : function
+        From a `Request` to the `Recording` of its answer.
+    announce : function
+        Told, line by line, where the server is and how to point an AWS SDK at it.
+
+    Raises
+    ------
+    RequestError
+        An address that is not of this machine.
+    ServerError
+        The port is in use, or may not be used.
+    """
+
+    def ready(url: str, _port: int) -> None:
+        announce(f"Embedded Bedrock at {url} (Ctrl-C ends it). To point any AWS SDK at it:")
+        announce(f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={url}")
+        announce(
+            f"export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
+            f"AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}"
+        )
+        sys.stdout.flush()  # whoever reads these lines through a pipe waits for them
+
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(host, port, responder, latency or Latency(), ready)
+    announce("Stopped.")
+
+
+def _run(
+    host: str,
+    port: int,
+    responder: Responder,
+    latency: Latency,
+    ready: Callable[[str, int], None],
+    parent: int = 0,
+) -> None:
+    # aiohttp and the service model, a third of a second: only in the process that serves.
+    from bedrock_nb.server.endpoint import Endpoint, listen
+    from bedrock_nb.server.selector import new_loop
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        with contextlib.suppress(
+            NotImplementedError, ValueError, RuntimeError
+        ):  # Windows; not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        endpoint = Endpoint(responder, latency)
+        listener = await listen(endpoint, host, port)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: the collector need not look at it while a stream waits
+        ready(listener.url, listener.port)
+        try:
+            while not stop.is_set() and parent in (0, os.getppid()):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _PARENT_CHECK if parent else None)
+        finally:
+            endpoint.close()
+            await listener.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(run())
+
+
+# -- the child of a kernel -------------------------------------------------------------------------
+
+
+def child() -> None:
+    """Serve until the parent is gone: what the process started by `local` runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(0.001)  # a responder's thread gives way to a write that is due
+    threading.Thread(target=_until_orphaned, args=(sys.stdin.fileno(),), daemon=True).start()
+
+    def ready(url: str, port: int) -> None:
+        print(json.dumps({"url": url, "port": port, "pid": os.getpid()}), flush=True)
+
+    _run("127.0.0.1", 0, canned, Latency(), ready, parent=os.getppid() if os.name == "posix" else 0)
+
+
+def _until_orphaned(stdin: int) -> None:
+    # The descriptor and not the file object: its lock would be held by this thread for good.
+    with contextlib.suppress(OSError):
+        while os.read(stdin, 4096):
+            pass
+    os._exit(0)
+
+
+class _Child:
+    """A running server process and where it listens."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self.process, self.url = process, url
+        self.owner = os.getpid()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, and was started by this very process and not before a fork."""
+        return self.owner == os.getpid() and self.process.poll() is None
+
+    def close(self) -> None:
+        """End it."""
+        if self.owner != os.getpid():
+            return
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+_lock = threading.Lock()
+_shared: _Child | None = None
+
+
+def local() -> str:
+    """Start the embedded server for this process, or find the one that runs.
+
+    Returns
+    -------
+    str
+        Its URL. It ends with this process.
+
+    Raises
+    ------
+    ServerError
+        It did not start.
+    """
+    global _shared
+    with _lock:
+        if _shared is None or not _shared.alive:
+            if _shared is None:
+                atexit.register(_close)
+            else:
+                _shared.close()
+            _shared = _start()
+        return _shared.url
+
+
+def _close() -> None:
+    if _shared is not None:
+        _shared.close()
+
+
+def _start() -> _Child:
+    # -P: not a module of the user's folder in place of the standard library's. The package itself is found
+    # where it was found here, behind everything else.
+    root = str(Path(bedrock_nb.errors.__file__).parents[1])
+    code = "import sys; sys.path.append(sys.argv[1]); from bedrock_nb.server.process import child; child()"
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        line = _first_line(process)
+        try:
+            return _Child(process, json.loads(line)["url"])
+        except (ValueError, KeyError, TypeError):
+            late = not _ended(process)
+            process.kill()
+            _Child(process, "").close()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+    what = f"did not start within {_START_LIMIT:.0f} s" if late else "ended before it listened"
+    told = "\n".join(["Its last words:", *said]) if said else "It said nothing."
+    raise ServerError(
+        f"The embedded server {what}.",
+        remedy=f"Try `{Path(sys.executable).name} -m bedrock_nb serve --port 0` in a terminal. {told}",
+    )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the child ends by itself: one that closed its output is about to."""
+    try:
+        process.wait(1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """The child's announcement; empty if it dies or takes too long."""
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    reader = threading.Thread(target=lambda: lines.append(process.stdout.readline()), daemon=True)  # type: ignore[union-attr]
+    reader.start()
+    reader.join(_START_LIMIT)
+    return lines[0] if lines else b""

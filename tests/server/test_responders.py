@@ -1,0 +1,318 @@
+"""What the embedded model says, and how it is cut into a stream."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bedrock_nb.events import MessageStop, ReasoningSignature, TextDelta, ToolInputDelta
+from bedrock_nb.message import ReasoningBlock, TextBlock, ToolUseBlock
+from bedrock_nb.request import Request
+from bedrock_nb.server import canned, recorded
+from bedrock_nb.server.answers import ANSWERS, find
+from bedrock_nb.server.samples import sample
+from bedrock_nb.server.tokens import count
+
+
+def tool(name: str, properties: dict | None = None) -> dict:
+    schema = {"type": "object", "properties": properties or {"city": {"type": "string"}}}
+    return {"toolSpec": {"name": name, "inputSchema": {"json": schema}}}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("Tell me about rainbows", "sunlight sorted by colour"),
+        ("What is a rainbow?", "1. **Refraction**"),
+        ("Write a haiku about streams", "Small stream over stones"),
+        ("Write a haiku about rivers.", "Small stream over stones"),
+        ("write a HAIKU about a rainbow", "every drop"),
+        ("Explain streaming in one paragraph", "**Streaming** means"),
+        ("Count from 1 to 20", "18, 19, 20."),
+        ("Please count from 3 down to 1!", "3, 2, 1."),
+        ("What is a token?", "unit in which a language model reads"),
+        ("What is TTFT?", "**Time to first token**"),
+        ("Write a short story about a lighthouse", "hundred and twelve steps"),
+        ("List the planets", "| 8 | Neptune |"),
+        ("Write a Python function that adds two numbers", "```python"),
+        ("Why is the sky blue?", "Rayleigh"),
+        ("What is Amazon Bedrock?", "**ConverseStream**"),
+        ("hello", "Hello!"),
+        ("Hi there!", "Hello!"),
+    ],
+)
+def test_the_prompts_of_the_lessons_have_answers(prompt, words):
+    """Each has its own text, whatever the capitals and the signs around the words."""
+    recording = canned(Request(prompt=prompt))
+    assert words in recording.text
+    assert recording.stop_reason == "end_turn"
+    assert recording.status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "least", "most"),
+    [("Tell me about rainbows", 120, 180), ("Write a short story about a lighthouse", 220, 290)],
+)
+def test_answers_are_as_long_as_the_lessons_need(prompt, least, most):
+    """Long enough to watch, short enough to wait for."""
+    assert least <= len((find(prompt) or "").split()) <= most
+
+
+def test_every_key_finds_its_own_row():
+    """No row of the table stands in the shadow of another."""
+    for row in ANSWERS:
+        for key in row.keys:
+            found = find(key)
+            assert found == (row.text(key) if callable(row.text) else row.text).strip(), key
+
+
+def test_any_other_prompt_gets_an_honest_answer():
+    """It says what it is, quotes the prompt and tells the way to a real model."""
+    text = canned(Request(prompt="Please summarise the history of the Hanseatic League for me")).text
+    assert "embedded model of bedrock_nb" in text
+    assert '"Please summarise the history of the Hanseatic League…"' in text
+    assert 'connect("aws")' in text
+    assert 40 <= len(text.split()) <= 90
+
+
+def test_the_same_request_has_the_same_answer_to_the_byte():
+    """Nothing depends on time or chance, and the cuts differ from prompt to prompt."""
+    one, again = (
+        canned(Request(prompt="Tell me about rainbows")),
+        canned(Request(prompt="Tell me about rainbows")),
+    )
+    other = canned(Request(prompt="What is a rainbow?"))
+    assert list(one) == list(again)
+    assert one.text == other.text
+    assert list(one) != list(other)
+
+
+def test_a_chunk_is_not_a_token():
+    """Deltas carry one to four tokens, unevenly, and the first one exactly one."""
+    recording = canned(Request(prompt="Tell me about rainbows"))
+    sizes = [count(event.text) for event in recording if isinstance(event, TextDelta)]
+    assert sizes[0] == 1
+    assert set(sizes) == {1, 2, 3, 4}
+    assert sum(sizes) == recording.usage["outputTokens"]
+    assert len(sizes) < sum(sizes)
+
+
+def test_input_tokens_count_all_that_the_model_reads():
+    """System prompt, earlier turns and tools count; ids and signatures do not."""
+    turns = [
+        {"role": "user", "content": [{"text": "one two"}]},
+        {"role": "assistant", "content": [{"text": "three"}]},
+        {"role": "user", "content": [{"text": "four"}]},
+    ]
+    usage = canned(Request(messages=turns, system="five six")).usage
+    assert usage["inputTokens"] == 6
+    assert usage["totalTokens"] == usage["inputTokens"] + usage["outputTokens"]
+    assert canned(Request(messages=turns, tools=[tool("clock")])).usage["inputTokens"] > 6
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10, 50])
+def test_max_tokens_cuts_at_the_token(limit):
+    """What is left is the beginning of the whole answer."""
+    whole = canned(Request(prompt="Tell me about rainbows"))
+    cut = canned(Request(prompt="Tell me about rainbows", max_tokens=limit))
+    assert whole.text.startswith(cut.text)
+    assert count(cut.text) == cut.usage["outputTokens"] == limit
+    assert cut.stop_reason == "max_tokens"
+
+
+def test_a_limit_that_is_just_enough_does_not_cut():
+    """An answer of exactly maxTokens tokens ended by itself."""
+    whole = canned(Request(prompt="Count from 1 to 5"))
+    exact = canned(Request(prompt="Count from 1 to 5", max_tokens=whole.usage["outputTokens"]))
+    assert (exact.text, exact.stop_reason) == (whole.text, "end_turn")
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        (["3"], "1, 2, "),
+        (["4", "2"], "1, "),
+        (["2, 3", "2,"], "1, "),
+        (["1"], ""),
+        (["zebra"], "1, 2, 3, 4, 5."),
+    ],
+)
+def test_a_stop_sequence_ends_the_text_before_itself(stop, text):
+    """The sequence that comes first counts; an answer that begins with it has no content at all."""
+    recording = canned(Request(prompt="Count from 1 to 5", stop=stop))
+    assert recording.text == text
+    assert recording.stop_reason == ("end_turn" if stop == ["zebra"] else "stop_sequence")
+    assert bool(recording.message.content) is bool(text)
+
+
+def test_the_limit_comes_before_a_stop_sequence_that_is_not_reached():
+    """What would have stopped the answer later does not count."""
+    recording = canned(Request(prompt="Count from 1 to 5", stop=["5"], max_tokens=3))
+    assert recording.stop_reason == "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reasons"),
+    [
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
+        ({"thinking": {"type": "adaptive"}}, True),
+        ({"reasoning_config": {"type": "enabled"}}, True),
+        ({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": "yes"}, False),
+        ({"top_k": 5}, False),
+        ({}, False),
+    ],
+)
+def test_reasoning_comes_first_where_it_was_asked_for(fields, reasons):
+    """A block of reasoning with a signature stands before the text, and counts as output."""
+    request = Request(prompt="Tell me about rainbows", extra={"additionalModelRequestFields": fields})
+    message = canned(request).message
+    kinds = [type(block) for block in message.content]
+    assert kinds == ([ReasoningBlock, TextBlock] if reasons else [TextBlock])
+    if reasons:
+        assert isinstance(message.content[0], ReasoningBlock)
+        assert message.content[0].signature
+        assert canned(request).usage["outputTokens"] == count(message.text) + count(message.reasoning)
+
+
+def test_reasoning_that_is_cut_has_no_signature():
+    """A model that was stopped while it was thinking has not signed."""
+    fields = {"additionalModelRequestFields": {"thinking": {"type": "enabled"}}}
+    recording = canned(Request(prompt="Tell me about rainbows", max_tokens=4, extra=fields))
+    assert [type(block) for block in recording.message.content] == [ReasoningBlock]
+    assert not any(isinstance(event, ReasoningSignature) for event in recording)
+    assert recording.stop_reason == "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choice", "names"),
+    [
+        ("Use get_weather for Rome", None, ["get_weather"]),
+        ("What is the weather in Rome?", None, ["get_weather"]),
+        ("What is the weather, and what does the clock say?", {"auto": {}}, ["get_weather", "readClock"]),
+        ("Tell me about rainbows", None, []),
+        ("Tell me about rainbows", {"any": {}}, ["get_weather"]),
+        ("Read the clock", {"any": {}}, ["readClock"]),
+        ("Tell me about rainbows", {"tool": {"name": "readClock"}}, ["readClock"]),
+    ],
+)
+def test_a_tool_is_asked_for_when_the_prompt_speaks_of_it_or_the_choice_forces_it(prompt, choice, names):
+    """Its words in the prompt are enough; without them and without force the model answers in text."""
+    config = {"tools": [tool("get_weather"), tool("readClock")], **({"toolChoice": choice} if choice else {})}
+    recording = canned(Request(prompt=prompt, tools=config))
+    assert [use.name for use in recording.message.tool_uses] == names
+    assert recording.stop_reason == ("tool_use" if names else "end_turn")
+
+
+def test_a_tool_request_streams_its_input_in_fragments():
+    """The fragments join to the JSON of the input, and the id has Bedrock's form."""
+    recording = canned(Request(prompt="What is the weather in New York?", tools=[tool("get_weather")]))
+    fragments = [event.fragment for event in recording if isinstance(event, ToolInputDelta)]
+    (use,) = recording.message.tool_uses
+    assert len(fragments) > 1
+    assert json.loads("".join(fragments)) == use.input == {"city": "New York"}
+    assert use.id.startswith("tooluse_")
+    assert len(use.id) == 30
+
+
+def test_a_tool_request_that_is_cut_stays_cut():
+    """Broken input is kept as it is, as a model that ran out of tokens would leave it."""
+    config = {"tools": [tool("get_weather")], "toolChoice": {"any": {}}}
+    recording = canned(Request(prompt="Weather in Rome", tools=config, max_tokens=2))
+    (use,) = recording.message.tool_uses
+    assert isinstance(use, ToolUseBlock)
+    assert use.input is None
+    assert recording.stop_reason == "max_tokens"
+
+
+def test_a_tools_result_is_put_into_words():
+    """Text and JSON are quoted, and an error is called one."""
+    turns: list[dict] = [
+        {"role": "user", "content": [{"text": "What is the weather in Rome?"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"toolUse": {"toolUseId": "a", "name": "get_weather", "input": {}}},
+                {"toolUse": {"toolUseId": "b", "name": "get_weather", "input": {}}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {
+                    "toolResult": {
+                        "toolUseId": "a",
+                        "content": [{"json": {"sky": "clear"}}, {"text": "20 °C"}],
+                    }
+                },
+                {"toolResult": {"toolUseId": "b", "content": [{"text": "no route"}], "status": "error"}},
+            ],
+        },
+    ]
+    recording = canned(Request(messages=turns, tools=[tool("get_weather")]))
+    assert recording.text == 'The tool returned: {"sky": "clear"} 20 °C\n\nThe tool failed and said: no route'
+    assert recording.stop_reason == "end_turn"
+
+
+def test_the_same_question_later_in_a_conversation_has_another_tool_id():
+    """Ids are unique in a conversation, and still follow from the request."""
+    ask = {"role": "user", "content": [{"text": "weather in Rome"}]}
+    said = {"role": "assistant", "content": [{"text": "Later."}]}
+    first = canned(Request(messages=[ask], tools=[tool("weather")])).message.tool_uses
+    later = canned(Request(messages=[ask, said, ask], tools=[tool("weather")])).message.tool_uses
+    assert first[0].id != later[0].id
+
+
+@pytest.mark.parametrize(
+    ("schema", "prompt", "value"),
+    [
+        ({"type": "string"}, "weather in Paris", "Paris"),
+        ({"type": "string"}, "Weather please", "example"),
+        ({"type": "string"}, "Can I go?", "example"),
+        ({"type": "string", "format": "date"}, "in Paris", "2026-01-31"),
+        ({"type": "string", "enum": ["C", "fahrenheit"]}, "in fahrenheit", "fahrenheit"),
+        ({"enum": [1, 2]}, "x", 1),
+        ({"const": "yes"}, "x", "yes"),
+        ({"type": "integer"}, "the last 7 days", 7),
+        ({"type": "integer", "minimum": 3}, "x", 3),
+        ({"type": "number"}, "by 2.5", 2.5),
+        ({"type": "number", "default": "odd"}, "x", 1),
+        ({"type": "boolean"}, "x", True),
+        ({"type": "null"}, "x", None),
+        ({"type": ["integer", "null"]}, "x", 1),
+        ({"type": "array", "items": {"type": "integer"}}, "take 4", [4]),
+        ({"type": "array", "maxItems": 0}, "x", []),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, "take 4", 4),
+        ({"type": "object"}, "x", {}),
+        ({"properties": {"a": {"type": "number"}, "b": {"type": "number"}}}, "add 2 and 3", {"a": 2, "b": 3}),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}, "9", 9),
+        ({"type": "string"}, "9" * 4000, "example"),
+    ],
+)
+def test_a_tools_input_fits_its_schema(schema, prompt, value):
+    """Values come from the prompt where it has any that fit."""
+    assert sample(schema, prompt) == value
+
+
+def test_a_schema_that_refers_to_itself_ends():
+    """A recursive schema gives a value of limited depth."""
+    schema = {"type": "object", "properties": {"child": {"$ref": "#"}}}
+    assert "child" in sample(schema, "x")
+
+
+def test_a_responder_of_ones_own_needs_only_a_text():
+    """`recorded` does the streaming: deltas, limits, usage, and the settings that come back."""
+    request = Request(prompt="?", max_tokens=3, extra={"serviceTier": {"type": "flex"}})
+    recording = recorded(request, "one two three four")
+    assert recording.text == "one two three"
+    assert recording.metadata is not None
+    assert recording.metadata.service_tier == {"type": "flex"}
+    assert [event.reason for event in recording if isinstance(event, MessageStop)] == ["max_tokens"]
+
+
+@pytest.mark.parametrize("prompt", ["\ud800 alone", "🌈" * 100, "x" * 100_000, '"quotes" \\ and \n lines'])
+def test_odd_prompts_are_answered_too(prompt):
+    """No prompt is too strange for an answer."""
+    assert "embedded model" in canned(Request(prompt=prompt)).text

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, metrics, server
+    from bedrock_nb import errors, eventstream, metrics, render, server
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.message import Message
     from bedrock_nb.recording import Recording, recordings
@@ -39,6 +39,7 @@ _PUBLIC: dict[str, str | None] = {
     "eventstream": None,
     "metrics": None,
     "recordings": "recording",
+    "render": None,
     "server": None,
     "summary": "table",
 }
@@ -53,6 +54,7 @@ __all__ = [
     "eventstream",
     "metrics",
     "recordings",
+    "render",
     "server",
     "summary",
 ]

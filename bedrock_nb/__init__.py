@@ -20,11 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream, metrics, render, server
+    from bedrock_nb.client import connect
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.message import Message
+    from bedrock_nb.observers import Observer
     from bedrock_nb.recording import Recording, recordings
+    from bedrock_nb.reply import Reply, stream
     from bedrock_nb.request import Request
     from bedrock_nb.table import events, summary
+    from bedrock_nb.tap import watch
 
 __version__ = "0.1.0"
 
@@ -32,8 +36,11 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
     "Message": "message",
+    "Observer": "observers",
     "Recording": "recording",
+    "Reply": "reply",
     "Request": "request",
+    "connect": "client",
     "errors": None,
     "events": "table",
     "eventstream": None,
@@ -41,14 +48,19 @@ _PUBLIC: dict[str, str | None] = {
     "recordings": "recording",
     "render": None,
     "server": None,
+    "stream": "reply",
     "summary": "table",
+    "watch": "tap",
 }
 
 __all__ = [
     "BedrockNbError",
     "Message",
+    "Observer",
     "Recording",
+    "Reply",
     "Request",
+    "connect",
     "errors",
     "events",
     "eventstream",
@@ -56,7 +68,9 @@ __all__ = [
     "recordings",
     "render",
     "server",
+    "stream",
     "summary",
+    "watch",
 ]
 
 

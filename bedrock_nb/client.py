@@ -1,0 +1,150 @@
+"""connect(): a real boto3 client, on AWS or on the embedded server, its response bytes tapped.
+
+Strategy: boto3 does what boto3 does best (credentials, endpoints, signing, retries); this module only
+chooses where to, sets the connection pool to the concurrency in use, and says in one line where it went.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+from bedrock_nb import server
+from bedrock_nb.errors import CredentialsError, RequestError, ServerError
+from bedrock_nb.tap import install
+
+__all__ = ["TARGET_VARIABLE", "connect"]
+
+#: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
+TARGET_VARIABLE = "BEDROCK_NB_TARGET"
+
+_OF_AWS = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$")
+
+# No port: a saved lesson says the same on every machine.
+_EMBEDDED = "the embedded Bedrock on this machine (no AWS account needed)"
+
+
+def connect(
+    target: str = "auto",
+    *,
+    region: str | None = None,
+    profile: str | None = None,
+    concurrency: int = 50,
+    verbose: bool = True,
+) -> Any:
+    """Make a boto3 ``bedrock-runtime`` client.
+
+    Parameters
+    ----------
+    target : str
+        ``"auto"`` (the embedded server, unless the variable BEDROCK_NB_TARGET says otherwise), ``"aws"``,
+        ``"local"``, or the URL of an embedded server that already runs, ``"http://127.0.0.1:8080"``.
+    region, profile : str, optional
+        For AWS, as boto3 takes them; by default what boto3 finds. The embedded server has none.
+    concurrency : int
+        Streams that may run at once: the size of the connection pool.
+    verbose : bool
+        Say in one line where it went.
+
+    Returns
+    -------
+    botocore client
+        A real one: any boto3 code runs on it.
+
+    Raises
+    ------
+    RequestError
+        An argument that cannot work.
+    CredentialsError
+        boto3 finds no AWS credentials.
+    ServerError
+        The embedded server did not start, or none answers at the URL.
+    """
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise RequestError(f"concurrency is {concurrency!r}; a whole number of at least 1 is wanted.")
+    place = os.environ.get(TARGET_VARIABLE, "") if target == "auto" else target
+    if target == "auto" and place in ("", "auto"):
+        place = "local"
+    config = Config(max_pool_connections=concurrency)
+    if place == "aws":
+        client, where = _aws(region, profile, config)
+    elif place == "local":
+        client = server.loopback_client(server.local(), config=config)
+        where = _EMBEDDED
+    elif isinstance(place, str) and place.startswith(("http://", "https://")):
+        client = server.loopback_client(place, config=config)
+        _check_answers(place)
+        where = _EMBEDDED
+    else:
+        raise RequestError(
+            f"There is no target {place!r}.",
+            remedy=f'Targets are "auto", "aws", "local" and a URL; {TARGET_VARIABLE} may hold the last 3.',
+        )
+    install(client)
+    if verbose:
+        print(f"Connected to {where}.")
+    return client
+
+
+def _check_answers(url: str) -> None:
+    """Say it now if nothing is there: boto3 would find out at the first call, after several attempts."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname, parts.port or 80), timeout=5).close()
+    except OSError as err:
+        raise ServerError(
+            f"No embedded Bedrock answers at {url}.",
+            remedy='Start one with `bedrock-nb serve --port …`, or take connect("local"), which does it.',
+        ) from err
+
+
+_OR_LOCAL = 'To go on without an AWS account: connect("local").'
+
+
+def _aws(region: str | None, profile: str | None, config: Config) -> tuple[Any, str]:
+    try:
+        session = boto3.Session(profile_name=profile, region_name=region)
+        region = session.region_name
+        credentials = session.get_credentials()
+    except ProfileNotFound as err:
+        raise CredentialsError(
+            f"There is no AWS profile {err.kwargs['profile']!r} in your AWS configuration.",
+            remedy=f"`aws configure list-profiles` lists them. {_OR_LOCAL}",
+        ) from err
+    except BotoCoreError as err:  # its words stay its own: some hold paths, or what a program printed
+        raise CredentialsError(
+            f"boto3 cannot load AWS credentials ({type(err).__name__}).",
+            remedy=f"Look at the settings that it names; `aws configure` makes new ones. {_OR_LOCAL}",
+        ) from err
+    if credentials is None and not os.environ.get("AWS_BEARER_TOKEN_BEDROCK"):
+        raise CredentialsError(
+            "boto3 found no AWS credentials.",
+            remedy=(
+                "Run `aws configure sso` or `aws configure`, or set AWS_PROFILE or "
+                f"AWS_BEARER_TOKEN_BEDROCK. {_OR_LOCAL}"
+            ),
+        )
+    if region is None:
+        raise RequestError(
+            "No AWS region is known.",
+            remedy='Give one, connect("aws", region="us-east-2"), or set AWS_DEFAULT_REGION.',
+        )
+    try:
+        client = session.client("bedrock-runtime", config=config)
+    except (BotoCoreError, TypeError) as err:
+        raise RequestError(
+            f"boto3 makes no client for the region {region!r}: {err}",
+            remedy='A region looks like "us-east-2".',
+        ) from err
+    where = f"Amazon Bedrock in {region}" + (f", profile {profile}" if profile else "")
+    endpoint = client.meta.endpoint_url
+    if not _OF_AWS.search(urlsplit(endpoint).hostname or ""):  # or its numbers would be taken for AWS's
+        where = f"{endpoint}, which is not AWS: the environment or the AWS configuration names it"
+    return client, where

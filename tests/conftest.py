@@ -1,0 +1,82 @@
+"""What the tests of the way of a byte share: a real server whose every byte is chosen, and real clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from botocore.config import Config
+
+import bedrock_nb as nb
+from bedrock_nb.server import loopback_client
+from tests.wire_server import WireServer
+
+# A busy machine is no failure, so no example has a deadline; in CI every run tries the same examples.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "busy")
+
+
+@pytest.fixture(scope="session")
+def _wire_server() -> Iterator[WireServer]:
+    server = WireServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def wire_clients(_wire_server) -> Iterator[Callable[..., Any]]:
+    """Clients by name, made once: to make one takes longer than most tests."""
+    made: dict[str, Any] = {}
+
+    def get(name: str, **config: Any) -> Any:
+        if name not in made:
+            settings = {"retries": {"total_max_attempts": 1}, **config}
+            made[name] = loopback_client(_wire_server.url, config=Config(**settings))
+        return made[name]
+
+    yield get
+    for client in made.values():
+        client.close()
+
+
+@pytest.fixture
+def wire(_wire_server) -> Iterator[WireServer]:
+    """The server, with no connection and no answer from the test before."""
+    _wire_server.reset()
+    yield _wire_server
+    _wire_server.reset()
+
+
+def _lent(client: Any) -> Iterator[Any]:
+    yield client
+    client.close()  # its idle connections; the client itself goes on
+
+
+@pytest.fixture
+def client(wire, wire_clients) -> Iterator[Any]:
+    """A boto3 client for the server, no attempt repeated. `bedrock_nb.stream` puts its hooks on it."""
+    yield from _lent(wire_clients("client"))
+
+
+@pytest.fixture
+def plain(wire, wire_clients) -> Iterator[Any]:
+    """A boto3 client for the server that nobody of us ever touches."""
+    yield from _lent(wire_clients("plain"))
+
+
+@pytest.fixture
+def watched(wire, wire_clients) -> Iterator[Any]:
+    """A client that is watched."""
+    yield from _lent(nb.watch(wire_clients("watched")))
+
+
+@pytest.fixture
+def recordings() -> Iterator[Any]:
+    """What was recorded, from nothing on."""
+    nb.recordings.clear()
+    yield nb.recordings
+    nb.recordings.clear()

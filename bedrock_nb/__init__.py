@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, metrics, render, server
+    from bedrock_nb import errors, eventstream, metrics, plot, render, server
     from bedrock_nb.client import connect
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.message import Message
@@ -45,6 +45,7 @@ _PUBLIC: dict[str, str | None] = {
     "events": "table",
     "eventstream": None,
     "metrics": None,
+    "plot": None,
     "recordings": "recording",
     "render": None,
     "server": None,
@@ -65,6 +66,7 @@ __all__ = [
     "events",
     "eventstream",
     "metrics",
+    "plot",
     "recordings",
     "render",
     "server",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream, metrics, plot, render, server
     from bedrock_nb.client import connect
     from bedrock_nb.errors import BedrockNbError
+    from bedrock_nb.live import live
     from bedrock_nb.message import Message
     from bedrock_nb.observers import Observer
     from bedrock_nb.recording import Recording, recordings
@@ -44,6 +45,7 @@ _PUBLIC: dict[str, str | None] = {
     "errors": None,
     "events": "table",
     "eventstream": None,
+    "live": "live",
     "metrics": None,
     "plot": None,
     "recordings": "recording",
@@ -65,6 +67,7 @@ __all__ = [
     "errors",
     "events",
     "eventstream",
+    "live",
     "metrics",
     "plot",
     "recordings",

@@ -1,0 +1,156 @@
+"""A reply painted in an output cell as it comes.
+
+Strategy: `live` reads the reply, a painter shows it: the reader never waits for the screen. In a notebook
+the painter is a thread that updates one display at most ten times a second, less often for long texts,
+because a Jupyter server silently drops what comes faster than 1,000 messages a second, and because each
+update sends the whole text again. At the end the final rendering is shown as an output of its own, and only
+then is the live one blanked: nothing flickers, and a saved notebook holds the text once. That happens in
+``finally``, so an interrupted cell keeps what came. In a terminal the text is printed as it comes.
+
+HTML is made by `render` and nowhere else: what a model writes is never handed to IPython as Markdown, which
+would run the HTML in it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import uuid
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+from IPython.core.getipython import get_ipython
+from IPython.display import display, update_display
+
+from bedrock_nb import render
+from bedrock_nb.errors import RequestError
+from bedrock_nb.events import TextDelta
+from bedrock_nb.message import Message
+from bedrock_nb.reply import Reply
+
+__all__ = ["live"]
+
+#: Least seconds between two updates, and most bytes a second on the way to the browser: a class of thirty
+#: on one hub is then 1.2 MB/s. A message costs about ENVELOPE bytes besides its text.
+INTERVAL_S = 0.1
+BYTES_PER_S = 40_000
+ENVELOPE = 700
+#: Most of a core's time that rendering may take: it shares the interpreter with the reader's clock.
+RENDER_SHARE = 0.2
+
+_BLANK = {"text/html": "", "text/plain": ""}
+
+
+def live(reply: Reply) -> Reply:
+    """Show a reply in the output cell while it arrives; in a terminal, print it.
+
+    Parameters
+    ----------
+    reply : Reply
+        From `stream`. One that is whole already is shown at once.
+
+    Returns
+    -------
+    Reply
+        The same, read to its end.
+
+    Raises
+    ------
+    StreamError
+        The reply failed; what came stays on the screen, and in ``reply.snapshot``.
+    KeyboardInterrupt
+        The cell was interrupted; the same holds.
+    """
+    if not isinstance(reply, Reply):
+        raise RequestError(
+            f"live() shows a Reply; this is a {type(reply).__name__}.",
+            remedy="Write nb.live(nb.stream(client, prompt)).",
+        )
+    in_notebook = hasattr(get_ipython(), "kernel")
+    with _Cell(reply) if in_notebook else _Terminal(sys.stdout) as painter:
+        for event in reply:
+            painter.see(event)
+    return reply
+
+
+class _Painter(Protocol):
+    def __enter__(self) -> _Painter: ...
+    def see(self, event: Any) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+
+class _Terminal:
+    """Visible text as it comes; control characters made harmless."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+        self.held = ""  # half of a pair (a CR, a surrogate) whose other half may come in the next delta
+
+    def __enter__(self) -> _Terminal:
+        return self
+
+    def see(self, event: Any) -> None:
+        if isinstance(event, TextDelta):
+            text = self.held + event.text
+            self.held = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
+            self.out.write(render.printable(text.removesuffix(self.held)))
+            self.out.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.out.write(render.printable(self.held) + "\n")
+        self.out.flush()
+
+
+class _Cell:
+    """One display in the output cell, repainted by a thread until the reply is read."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.display_id = uuid.uuid4().hex
+        self.over = threading.Event()
+        self.seen = 0  # events that the reader has passed on
+        self.thread = threading.Thread(target=self._repaint, name="bedrock_nb.live", daemon=True)
+
+    def __enter__(self) -> _Cell:
+        display(_BLANK, raw=True, display_id=self.display_id)
+        self.thread.start()
+        return self
+
+    def see(self, event: Any) -> None:
+        self.seen += 1
+
+    def _repaint(self) -> None:
+        shown, wait = 0, INTERVAL_S
+        while not self.over.wait(wait):
+            if self.seen == shown:
+                continue
+            shown = self.seen
+            begin = time.perf_counter()
+            html = render.html(self.reply.snapshot, live=True)
+            took = time.perf_counter() - begin
+            # No text/plain: it would double the traffic, and only the final rendering is kept.
+            update_display({"text/html": html, "text/plain": ""}, raw=True, display_id=self.display_id)
+            wait = max(INTERVAL_S, (len(html.encode()) + ENVELOPE) / BYTES_PER_S, took / RENDER_SHARE)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.over.set()
+        self.thread.join()
+        message = self.reply.snapshot
+        display(_final(message, self.reply.status), raw=True)
+        update_display(_BLANK, raw=True, display_id=self.display_id)
+
+
+def _final(message: Message, status: str) -> dict[str, str]:
+    """The whole message in both forms; a note says so where it is not whole."""
+    html, text = render.html(message), render.text(message)
+    if status != "complete":
+        note = f"This reply is not whole: {status}."
+        html, text = html + render.card("Not whole", {"status": status}), f"{text}\n{note}"
+    return {"text/html": html, "text/plain": text}

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 import bedrock_nb as nb
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
+from bedrock_nb.server import Latency
 
 __all__ = ["main"]
 
@@ -69,11 +70,15 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the embedded Bedrock until it is interrupted")
     serve.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8080, help="0 takes any free port (default: %(default)s)")
+    law = Latency()
     serve.add_argument(
-        "--ttft", type=float, default=0.3, help="seconds to the first token (default: %(default)s)"
+        "--ttft", type=float, default=law.ttft, help="seconds to the first token (default: %(default)s)"
     )
     serve.add_argument(
-        "--per-token", type=float, default=0.02, help="seconds for each token after it (default: %(default)s)"
+        "--per-token",
+        type=float,
+        default=law.per_token,
+        help="seconds for each token after it (default: %(default)s)",
     )
     serve.set_defaults(run=_serve)
 
@@ -102,7 +107,7 @@ def _lab(chosen: argparse.Namespace) -> int:
 def _serve(chosen: argparse.Namespace) -> int:
     from bedrock_nb.server.process import serve
 
-    serve(chosen.host, chosen.port, nb.server.Latency(chosen.ttft, chosen.per_token))
+    serve(chosen.host, chosen.port, Latency(chosen.ttft, chosen.per_token))
     return 0
 
 

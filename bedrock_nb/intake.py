@@ -202,8 +202,7 @@ class Intake:
             what = "The reply ended before the model had finished: no messageStop came."
             remedy = "" if len(self.recording) else "A stream can be read once: was this one read before?"
             self._fail(IncompleteStreamError(what, remedy=remedy))
-        elif self.fold.stop_reason == "tool_use" and self.fold.broken_tools:
-            broken = self.fold.broken_tools
+        elif self.fold.stop_reason == "tool_use" and (broken := self.fold.broken_tools):
             names = ", ".join(f"{tool.name!r:.70}" for tool in broken)  # repr: the model wrote them
             self._fail(
                 PayloadError(

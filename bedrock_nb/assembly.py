@@ -14,6 +14,7 @@ from typing import Any, assert_never
 
 from bedrock_nb.errors import RequestError
 from bedrock_nb.events import (
+    CONTENT,
     BlockStop,
     CitationDelta,
     Event,
@@ -26,6 +27,7 @@ from bedrock_nb.events import (
     ReasoningDelta,
     ReasoningSignature,
     RedactedReasoning,
+    Seam,
     StreamFault,
     TextDelta,
     ToolInputDelta,
@@ -48,7 +50,7 @@ from bedrock_nb.message import (
     parse_input,
 )
 
-__all__ = ["Fold", "fold", "to_events"]
+__all__ = ["Fold", "Passing", "fold", "to_events"]
 
 
 class _Part:
@@ -123,7 +125,8 @@ class Fold:
     @property
     def snapshot(self) -> Message:
         """The message so far, open blocks included."""
-        return Message(self.role, tuple(part.build() for part in self._parts))
+        built = tuple(part.build() for part in self._parts)
+        return Message(self.role, built, partial=self.stop_reason is None)
 
     @property
     def open_blocks(self) -> tuple[int, ...]:
@@ -177,6 +180,9 @@ class Fold:
                 return () if self.broken_tools else (MessageComplete(self.snapshot),)
             case Metadata(usage):
                 self.usage, self.metadata = usage, event
+            case Seam(mode):
+                if mode == "restart":
+                    self._parts, self._open = [], {}
             case ToolUse() | MessageComplete() | StreamFault() | Unknown():
                 pass  # made here, or nothing that a message holds
             case _:
@@ -203,6 +209,30 @@ class Fold:
             return ()
         head, parsed = part.head, parse_input(part.text.getvalue())
         return () if parsed is None else (ToolUse(index, head.id, head.name, parsed, head.type),)
+
+
+#: Broken tool calls that are remembered by a fold that forgets: one is enough to know.
+_MOST_BROKEN = 10
+
+
+class Passing(Fold):
+    """A fold that keeps nothing but tool calls, each until it has stopped, so that any length will do."""
+
+    def feed(self, event: Event) -> tuple[Event, ...]:
+        """Take one event; return the `ToolUse` made from it, if there is one."""
+        if isinstance(event, CONTENT) and not isinstance(event, ToolInputDelta):
+            return ()
+        made = tuple(e for e in super().feed(event) if not isinstance(e, MessageComplete))
+        if isinstance(event, BlockStop | ImageStart | ToolResultStart):
+            held = [part for part in self._open.values() if part.kind == "tool"]
+            broken = [part for part in self._parts if part not in held and _broken(part)]
+            self._parts = [*broken[:_MOST_BROKEN], *held]
+        return made
+
+
+def _broken(part: _Part) -> bool:
+    block = part.build()
+    return isinstance(block, ToolUseBlock) and block.input is None
 
 
 def fold(events: Iterable[Event]) -> Message:

@@ -9,52 +9,93 @@
         ├── FrameError          (botocore ParserError)   bytes that break AWS event-stream framing
         ├── IncompleteStreamError                        the body ended before ``messageStop``
         ├── PayloadError                                 a sound frame whose payload is not what it must be
-        ├── ConnectionLost      (urllib3 ProtocolError)  the connection broke in the middle of the body
-        ├── StreamStalled       (urllib3 ReadTimeoutError)  nothing came for the client's read timeout
-        └── ServiceFault        (EventStreamError)       the service said so, in the stream
-            ├── InternalServerFault
-            ├── ModelStreamFault                         with ``original_status_code``, ``original_message``
-            ├── ValidationFault
-            ├── ThrottlingFault
-            ├── ServiceUnavailableFault
-            └── UnmodelledFault                          an exception this service model does not name
+        ├── ConnectionFailed    (botocore ConnectionError)  there never was a connection
+        ├── ConnectionLost      (urllib3 ProtocolError, botocore ConnectionClosedError)  it broke
+        ├── StreamTimeout       (TimeoutError, botocore ReadTimeoutError, urllib3 ReadTimeoutError)
+        │   ├── FirstEventTimeout                        no event within ``first_event_timeout``
+        │   ├── IdleTimeout                              no whole event for ``idle_timeout``
+        │   ├── TotalTimeout                             not at its end within ``total_timeout``
+        │   └── StreamStalled                            nothing came for the client's own read timeout
+        └── ServiceError        (botocore ClientError)   the service said so
+            ├── ServiceFault    (botocore EventStreamError)  in the stream
+            │   ├── InternalServerFault
+            │   ├── ModelStreamFault                     with ``original_status_code``, ``original_message``
+            │   ├── ValidationFault
+            │   ├── ThrottlingFault
+            │   ├── ServiceUnavailableFault
+            │   └── UnmodelledFault                      an exception this service model does not name
+            └── RefusedError                             in place of a stream, with an HTTP status
+                ├── ValidationError                      400: not a request that this model takes
+                ├── ServiceQuotaExceededError            400: the account's quota is used up
+                ├── AccessDeniedError                    403: these credentials may not
+                ├── ResourceNotFoundError                404: no such model, profile or guardrail
+                ├── ModelTimeoutError                    408: the model took longer than the service waits
+                ├── ModelError                           424: the model failed on this request
+                ├── ThrottlingError                      429: too many requests or tokens
+                ├── ModelNotReadyError                   429: the model is being loaded
+                ├── InternalServerError                  500: a fault inside the service
+                └── ServiceUnavailableError              503: no room just now
 
 Strategy: a message is a small lesson of up to three sentences: what happened (``what``), what is kept
 (``kept``) and what to try (``remedy``). Whoever catches botocore's or urllib3's own class for a case
-today catches ours too. In-stream exceptions are one table, `FAULTS`, from wire name to class.
+today catches ours too: statically where there is one such class, and by `also` where there are many
+(a client's own ``exceptions.ThrottlingException``). What the service may say is two tables from its name
+for it to a class, `FAULTS` in a stream and `REFUSALS` in place of one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import botocore.exceptions
 from botocore.eventstream import ParserError
-from botocore.exceptions import EventStreamError, NoCredentialsError
+from botocore.exceptions import ClientError, ConnectionClosedError, EventStreamError, NoCredentialsError
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 __all__ = [
     "FAULTS",
+    "REFUSALS",
+    "AccessDeniedError",
     "BedrockNbError",
+    "ConnectionFailed",
     "ConnectionLost",
     "CredentialsError",
+    "FirstEventTimeout",
     "FrameError",
+    "IdleTimeout",
     "IncompleteStreamError",
+    "InternalServerError",
     "InternalServerFault",
+    "ModelError",
+    "ModelNotReadyError",
     "ModelStreamFault",
+    "ModelTimeoutError",
     "PayloadError",
     "RecordingError",
+    "RefusedError",
     "RequestError",
+    "ResourceNotFoundError",
     "ServerError",
+    "ServiceError",
     "ServiceFault",
+    "ServiceQuotaExceededError",
+    "ServiceUnavailableError",
     "ServiceUnavailableFault",
     "StreamError",
     "StreamStalled",
+    "StreamTimeout",
+    "ThrottlingError",
     "ThrottlingFault",
+    "TotalTimeout",
     "UnmodelledFault",
+    "ValidationError",
     "ValidationFault",
+    "also",
     "fault_from_wire",
     "fault_to_wire",
+    "refused",
     "service_fault",
 ]
 
@@ -82,8 +123,8 @@ class BedrockNbError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # What botocore and urllib3 would do calls a constructor with arguments that ours does not take.
         # A reply holds a connection: it does not travel to another process.
-        state = {name: value for name, value in self.__dict__.items() if name != "reply"}
-        return _blank, (type(self), self.args), state
+        state = {name: value for name, value in self.__dict__.items() if name not in ("reply", "original")}
+        return _blank, (_named(type(self)), self.args), state
 
     def __copy__(self) -> BedrockNbError:
         twin = _blank(type(self), self.args)
@@ -94,7 +135,29 @@ class BedrockNbError(Exception):
 def _blank(kind: type[BedrockNbError], args: tuple[Any, ...]) -> BedrockNbError:
     """An error before its constructor ran, for a copy to fill."""
     error: BedrockNbError = kind.__new__(kind, *args)
+    error.args = args
     return error
+
+
+Kind = TypeVar("Kind", bound="BedrockNbError")
+_JOINED: dict[tuple[type, type], Any] = {}
+
+
+def also(kind: type[Kind], other: type[BaseException]) -> type[Kind]:
+    """A class of ours that is caught as somebody else's, too; ``kind`` itself where it is already."""
+    if issubclass(kind, other):
+        return kind
+    if (kind, other) not in _JOINED:
+        members = {"__module__": __name__, "__doc__": kind.__doc__}
+        _JOINED[kind, other] = type(kind.__name__, (kind, other), members)
+    joined: type[Kind] = _JOINED[kind, other]
+    return joined
+
+
+def _named(kind: type[BedrockNbError]) -> type[BedrockNbError]:
+    """The class that this module has under its name: what `also` made cannot be found by another process."""
+    named: type[BedrockNbError] = next(k for k in kind.__mro__ if globals().get(k.__name__) is k)
+    return named
 
 
 class RequestError(BedrockNbError, ValueError):
@@ -120,10 +183,27 @@ class StreamError(BedrockNbError):
     ----------
     reply : Reply or None
         The reply with everything that arrived: ``.snapshot`` is the partial message, ``.recording``
-        the events with their times. A pickled error has none.
+        the events with their times, ``.envelope`` the request id. A pickled error has none.
+    original : Exception or None
+        What boto3, urllib3 or the socket raised, if one of them did; also the ``__cause__``, unless
+        provider detail is masked.
+    retryable : bool
+        Whether the same request may work a little later.
     """
 
     reply: Any = None
+    original: BaseException | None = None
+    retryable = False
+
+    @property
+    def request_id(self) -> str:
+        """The service's id of the request, for its support; empty if none came."""
+        return str(self.reply.envelope.get("request_id", "")) if self.reply is not None else ""
+
+    def mask(self) -> None:
+        """Say it for those who need no detail of the provider; what was masked is in the attributes."""
+        self.__cause__ = None
+        self.__suppress_context__ = True
 
 
 class FrameError(StreamError, ParserError):
@@ -156,16 +236,52 @@ class PayloadError(StreamError):
     """A frame whose checksums are right and whose payload is not what its event type demands."""
 
 
-class ConnectionLost(StreamError, ProtocolError):
-    """The connection broke in the middle of the body."""
+class ConnectionFailed(StreamError, botocore.exceptions.ConnectionError):
+    """No connection to the service came about: name, network, proxy, certificate."""
+
+    retryable = True
 
 
-class StreamStalled(StreamError, ReadTimeoutError):
-    """Nothing arrived for as long as the client's read timeout."""
+class ConnectionLost(StreamError, ProtocolError, ConnectionClosedError):
+    """The connection broke, before the answer or in the middle of it."""
+
+    retryable = True
 
 
-class ServiceFault(StreamError, EventStreamError):
-    """An exception frame: the service ended the reply and said why.
+class StreamTimeout(StreamError, TimeoutError, botocore.exceptions.ReadTimeoutError, ReadTimeoutError):
+    """A time limit was reached. A subclass says which.
+
+    Attributes
+    ----------
+    limit_s : float or None
+        The limit, seconds.
+    """
+
+    limit_s: float | None = None
+    retryable = True
+
+
+class FirstEventTimeout(StreamTimeout):
+    """No event came within ``first_event_timeout`` of the call."""
+
+
+class IdleTimeout(StreamTimeout):
+    """No whole event came for ``idle_timeout``; single bytes do not count."""
+
+
+class TotalTimeout(StreamTimeout):
+    """The reply was not at its end ``total_timeout`` after the call."""
+
+
+class StreamStalled(StreamTimeout):
+    """Nothing arrived for as long as the client's own read timeout."""
+
+
+_ACCOUNT = re.compile(r"(?<=:)\d{12}(?=:)")
+
+
+class ServiceError(StreamError, ClientError):
+    """The service said why there is no reply, or no more of it.
 
     Attributes
     ----------
@@ -178,15 +294,38 @@ class ServiceFault(StreamError, EventStreamError):
     """
 
     advice = "The same request may work in a moment."
+    #: What is said where provider detail is masked.
+    plain = "The service could not answer."
+
+    def __init__(self, what: str, code: str, message: str) -> None:
+        said = f"{what} {code or 'an exception that has no name'}"
+        # No account's number in a traceback: notebooks are passed on. `response` has every word.
+        said += f": {_ACCOUNT.sub('************', message)}" if message else ""
+        StreamError.__init__(self, said if said.endswith((".", "!", "?")) else f"{said}.", remedy=self.advice)
+        self.code, self.message = code, message
+        self.fields: dict[str, Any] = {}
+        self.response: Any = {"Error": {"Code": code, "Message": message}}
+        self.operation_name = "ConverseStream"
+
+    def mask(self) -> None:
+        """Say it in words of ours alone."""
+        super().mask()
+        self.what = self.plain
+        self.remedy = (
+            "Try again in a moment." if self.retryable else "Tell whoever looks after this notebook."
+        )
+        self.args = (self.what,)
+
+
+class ServiceFault(ServiceError, EventStreamError):
+    """An exception frame: the service ended the reply and said why."""
+
+    plain = "The service broke the answer off."
 
     def __init__(self, code: str, message: str, fields: Mapping[str, Any] | None = None) -> None:
-        what = f"Bedrock ended the reply with {code or 'an exception that has no name'}"
-        what += f": {message}" if message else ""
-        StreamError.__init__(self, what if what.endswith((".", "!", "?")) else f"{what}.", remedy=self.advice)
-        self.code, self.message = code, message
-        self.fields: dict[str, Any] = dict(fields or {})
-        self.response: Any = {**self.fields, "Error": {"Code": code, "Message": message}}
-        self.operation_name = "ConverseStream"
+        super().__init__("Bedrock ended the reply with", code, message)
+        self.fields = dict(fields or {})
+        self.response = {**self.fields, **self.response}
 
 
 class InternalServerFault(ServiceFault):
@@ -195,6 +334,8 @@ class InternalServerFault(ServiceFault):
 
 class ModelStreamFault(ServiceFault):
     """``modelStreamErrorException``: the model itself failed while it was answering."""
+
+    plain = "The model failed while it was answering."
 
     @property
     def original_status_code(self) -> int | None:
@@ -211,16 +352,22 @@ class ValidationFault(ServiceFault):
     """``validationException``: the request was found wrong after the answer had begun."""
 
     advice = "Change the request: the message says which part Bedrock refuses."
+    plain = "The service does not accept this request."
+
+
+_LESS = "Wait a little, send fewer requests at once, or ask AWS for a larger quota."
 
 
 class ThrottlingFault(ServiceFault):
     """``throttlingException``: too many requests or tokens for this account just now."""
 
-    advice = "Wait a little, send fewer requests at once, or ask AWS for a larger quota."
+    advice, plain, retryable = _LESS, "Too many requests just now.", True
 
 
 class ServiceUnavailableFault(ServiceFault):
     """``serviceUnavailableException``: the service or the model has no room just now."""
+
+    plain, retryable = "The service has no room just now.", True
 
 
 class UnmodelledFault(ServiceFault):
@@ -242,19 +389,152 @@ def service_fault(code: str, message: str, fields: Mapping[str, Any] | None = No
     return FAULTS.get(code, UnmodelledFault)(code, message, fields)
 
 
+class RefusedError(ServiceError):
+    """An HTTP error: the service refused the request before it answered anything.
+
+    Attributes
+    ----------
+    status_code : int
+        HTTP status.
+    """
+
+    def __init__(
+        self, code: str, message: str, status_code: int, response: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"Bedrock refused the request ({status_code}) with", code, message)
+        self.status_code = status_code
+        if response is not None:
+            self.response = dict(response)
+
+    @property
+    def request_id(self) -> str:
+        """The service's id of the request, for its support; empty if none came."""
+        return str(self.response.get("ResponseMetadata", {}).get("RequestId", ""))
+
+
+class ValidationError(RefusedError):
+    """400 ``ValidationException``: the request is not one that this model takes."""
+
+    advice, plain = ValidationFault.advice, ValidationFault.plain
+
+
+class ServiceQuotaExceededError(RefusedError):
+    """400 ``ServiceQuotaExceededException``: the account's quota is used up."""
+
+    advice = "Wait until the quota is renewed, or ask AWS for a larger one."
+    plain = "The quota for this service is used up."
+
+
+class AccessDeniedError(RefusedError):
+    """403 ``AccessDeniedException``: these credentials may not, or the model is not enabled."""
+
+    advice = (
+        "Enable the model in the Bedrock console (Model access), or allow bedrock:InvokeModel and "
+        "bedrock:InvokeModelWithResponseStream for this identity."
+    )
+    plain = "This account may not use the model."
+
+
+class ResourceNotFoundError(RefusedError):
+    """404 ``ResourceNotFoundException``: no such model, profile or guardrail in this region."""
+
+    advice = "Check the model id and the region; some models need an inference profile such as us.…"
+    plain = "There is no such model here."
+
+
+class ModelTimeoutError(RefusedError):
+    """408 ``ModelTimeoutException``: the model took longer than the service waits."""
+
+    advice = "Ask for less at once, or try again."
+    plain, retryable = "The model took too long.", True
+
+
+class ModelError(RefusedError):
+    """424 ``ModelErrorException``: the model failed on this request."""
+
+    plain = ModelStreamFault.plain
+
+
+class ThrottlingError(RefusedError):
+    """429 ``ThrottlingException``: too many requests or tokens for this account just now."""
+
+    advice, plain, retryable = _LESS, ThrottlingFault.plain, True
+
+
+class ModelNotReadyError(RefusedError):
+    """429 ``ModelNotReadyException``: the model is being loaded."""
+
+    plain, retryable = "The model is being made ready.", True
+
+
+class InternalServerError(RefusedError):
+    """500 ``InternalServerException``: a fault inside the service."""
+
+    retryable = True
+
+
+class ServiceUnavailableError(RefusedError):
+    """503 ``ServiceUnavailableException``: the service or the model has no room just now."""
+
+    plain, retryable = ServiceUnavailableFault.plain, True
+
+
+#: HTTP errors by the service's name for them (errors of ConverseStream).
+REFUSALS: dict[str, type[RefusedError]] = {
+    "ValidationException": ValidationError,
+    "ServiceQuotaExceededException": ServiceQuotaExceededError,
+    "AccessDeniedException": AccessDeniedError,
+    "ResourceNotFoundException": ResourceNotFoundError,
+    "ModelTimeoutException": ModelTimeoutError,
+    "ModelErrorException": ModelError,
+    "ThrottlingException": ThrottlingError,
+    "ModelNotReadyException": ModelNotReadyError,
+    "InternalServerException": InternalServerError,
+    "ServiceUnavailableException": ServiceUnavailableError,
+}
+# A proxy or a gateway answers without Bedrock's names.
+_BY_STATUS: dict[int, type[RefusedError]] = {
+    400: ValidationError,
+    403: AccessDeniedError,
+    404: ResourceNotFoundError,
+    408: ModelTimeoutError,
+    424: ModelError,
+    429: ThrottlingError,
+    500: InternalServerError,
+    503: ServiceUnavailableError,
+}
+
+
+def refused(err: ClientError) -> RefusedError:
+    """The exception for an HTTP error that botocore raised; caught as botocore's own class, too."""
+    response: Mapping[str, Any] = err.response
+    said = response.get("Error", {})
+    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    kind = REFUSALS.get(code) or _BY_STATUS.get(status, RefusedError)
+    error = also(kind, type(err))(code, message, status, response)
+    error.operation_name = err.operation_name
+    return error
+
+
 # -- errors in a recording: the service's under their wire names, ours under the name "fault" ------
 
 
+_SAID = ("kept", "remedy", "code", "offset", "status_code", "limit_s")
+
+
 def fault_to_wire(error: StreamError) -> tuple[str, dict[str, Any]]:
-    """The wire name and the JSON payload of what ended a reply."""
+    """The wire name and the JSON payload of what ended a reply; account numbers are left out."""
     if isinstance(error, ServiceFault):
+        message = _ACCOUNT.sub("************", error.message)
         if error.code in FAULTS:
-            return error.code, {**error.fields, "message": error.message}
-        return "fault", {"code": error.code, "message": error.message, "fields": error.fields}
-    said = {name: getattr(error, name, None) for name in ("kept", "remedy", "code", "offset")}
+            return error.code, {**error.fields, "message": message}
+        return "fault", {"code": error.code, "message": message, "fields": error.fields}
+    message = error.message if isinstance(error, ServiceError) else error.what
+    said = {name: getattr(error, name, None) for name in _SAID}
     return "fault", {
-        "error": type(error).__name__,
-        "message": error.what,
+        "error": _named(type(error)).__name__,
+        "message": _ACCOUNT.sub("************", message),
         **{name: value for name, value in said.items() if value not in (None, "")},
     }
 
@@ -270,11 +550,21 @@ def fault_from_wire(wire: str, payload: Any) -> StreamError | None:
     code, fields = str(rest.get("code", "")), rest.get("fields")
     if "error" not in rest:
         return service_fault(code, message, fields if type(fields) is dict else None)
-    kind = globals().get(str(rest["error"]))
-    if not (isinstance(kind, type) and issubclass(kind, StreamError)) or issubclass(kind, ServiceFault):
+    kind: Any = globals().get(str(rest["error"]))
+    if not (isinstance(kind, type) and issubclass(kind, StreamError)):
         kind = StreamError
-    error = kind.__new__(kind)  # constructors differ; what was said is all that a file keeps
-    StreamError.__init__(error, message, kept=str(rest.get("kept", "")), remedy=str(rest.get("remedy", "")))
+    if issubclass(kind, ServiceError) and not issubclass(kind, RefusedError):
+        kind = StreamError
+    error: StreamError
+    if issubclass(kind, RefusedError):
+        status = rest.get("status_code")
+        error = kind(code, message, status if type(status) is int else 0)
+    else:
+        error = kind.__new__(kind)  # constructors differ; what was said is all that a file keeps
+        StreamError.__init__(error, message, remedy=str(rest.get("remedy", "")))
+    error.kept = str(rest.get("kept", ""))
+    if isinstance(error, StreamTimeout):
+        error.limit_s = rest.get("limit_s")
     if isinstance(error, FrameError):
         error.code, error.offset, error.frames = code, rest.get("offset", 0), []
     return error

@@ -33,6 +33,7 @@ __all__ = [
     "ReasoningDelta",
     "ReasoningSignature",
     "RedactedReasoning",
+    "Seam",
     "StreamFault",
     "TextDelta",
     "ToolInputDelta",
@@ -208,6 +209,18 @@ class Metadata:
 
 
 @_event
+class Seam:
+    """Here a reply that had broken off was taken up again by a second call; not on the wire.
+
+    ``mode`` says how: ``continue``, the events go on where they stopped, or ``restart``, the answer begins
+    anew and what came before is no part of it. ``reason`` is how the first part ended.
+    """
+
+    mode: str
+    reason: str = ""
+
+
+@_event
 class StreamFault:
     """The reply failed: always the last event of its recording."""
 
@@ -253,6 +266,7 @@ Event: TypeAlias = (
     | MessageStop
     | MessageComplete
     | Metadata
+    | Seam
     | StreamFault
     | Unknown
 )

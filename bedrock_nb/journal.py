@@ -1,285 +1,352 @@
-"""Recordings as files: JSON lines that a person can read, and that a crash cannot spoil.
+"""A recording's file, written while its reply streams: *an event that you were shown is in the file*.
 
-Strategy: one line for each thing that happened, in its order. A head names format and version and holds the
-request; marks and events follow, payloads as the wire has them; an ``end`` closes with the status, the
-count and a SHA-256 of all lines before it. A torn last line is dropped and said; a file without its end was
-interrupted, and is never taken for complete. Only JSON: nothing in a file is ever run.
+Strategy: append only, one line and one ``write`` for each event, before anybody is handed it. What the
+kernel of the system was given outlives the Python process, however that ends; ``durability`` says what
+outlives the machine. The file is new and its owner's alone, its lines are those of `lines`, and `files`
+loads it as it loads any: without its end it counts as interrupted.
 
-    {"format": "bedrock-nb-recording", "version": 1, "request": {…}, "clock": "wire", "started": "2026-…"}
-    {"t": 0.011, "mark": "headers", "envelope": {"request_id": …}}
-    {"t": 0.301, "read": 2, "bytes": 176, "type": "contentBlockDelta", "payload": {…}}
-    {"end": {"status": "complete", "events": 42, "sha256": …}}
+KeyboardInterrupt may strike between any two bytecodes, so what the file holds is one value, `_State`, and
+changes in one assignment. The state that a line leads to is noted before the line is written; whether it
+was is then asked of the file's size. A disk that is full stops the journal and not the reply: it says at
+which event, and the file gets no end.
+
+Not here: what is in a line (`lines`), reading (`files`), who calls and when (`intake`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import math
 import os
-import tempfile
-from base64 import b64decode, b64encode
-from collections.abc import Iterator
+import threading
+import time
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from bedrock_nb.errors import BedrockNbError, RecordingError
-from bedrock_nb.wire import from_wire, to_wire
+from bedrock_nb import lines
+from bedrock_nb.errors import BedrockNbError, RecordingError, RequestError
+from bedrock_nb.settings import Durability
 
 if TYPE_CHECKING:
+    from bedrock_nb.events import Event
     from bedrock_nb.recording import Recording
 
-__all__ = ["FORMAT", "VERSION", "load", "save"]
+__all__ = ["Journal"]
 
-FORMAT = "bedrock-nb-recording"
-VERSION = 1
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+#: ``durability="interval"`` syncs so often: what a loss of power may cost.
+_INTERVAL_S = 0.1
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
-#: How a saved reply may have ended; "streaming" besides, when it was saved before it had.
-_ENDS = ("complete", "cancelled", "incomplete", "error", "interrupted")
-_WHAT_IT_IS = "Recordings are .jsonl files written by Recording.save."
-
-
-# -- writing ---------------------------------------------------------------------------------------
+_CHECK = "Check that the folder exists and may be written to."
+_NEVER_OVER = "A journal never overwrites: give a folder, and each reply gets a file of its own there."
 
 
-def save(recording: Recording, path: str | os.PathLike[str], *, frames: bool = False) -> Path:
-    """Write a recording; see `Recording.save`."""
-    target = _path(path)
-    if frames and (recording.body is None or not any(recording.sizes)):
-        raise _no_frames()
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".recording.")
+class _State(NamedTuple):
+    """What the file holds, up to the end of one line."""
+
+    size: int
+    events: int
+    digest: Any
+    ended: bool
+
+
+class Journal:
+    """One reply's file, which only grows.
+
+    Parameters
+    ----------
+    target : path
+        A folder: the file gets a name of its own there. A path is one if there is a folder, if it ends with
+        a separator or if it has no suffix; it is made if need be, mode 0700, its parents too. Or a file,
+        which must not exist.
+    recording : Recording
+        Whose request opens the file. What stops the journal is added to its ``problems``.
+    durability : {"crash", "interval", "each"}
+        What survives besides the end of the process (``crash``): loss of power, but for the last 100 ms;
+        loss of power, at the price of waiting for the disk at each event.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    stopped : str or None
+        Why nothing more is written, in a sentence that names the first event (counted from 0) that is not
+        in the file; None while all is well.
+
+    Raises
+    ------
+    RequestError
+        ``durability`` is none of the three.
+    RecordingError
+        The file cannot be opened, or the request has no form in JSON. No file is left.
+    """
+
+    path: Path
+    stopped: str | None = None
+    _fd = -1  # closed
+
+    def __init__(
+        self, target: str | os.PathLike[str], recording: Recording, *, durability: str = "crash"
+    ) -> None:
+        known = get_args(Durability)
+        if durability not in known:
+            raise RequestError(f"durability is {durability!r:.60}; one of {', '.join(known)} is wanted.")
+        self.durability, self._recording = durability, recording
+        self._state = _State(0, 0, hashlib.sha256(), False)
+        self._pending: _State | None = None
+        self._marks: dict[str, float] = {}
+        # Reentrant: a signal's handler may end the journal that it interrupts.
+        self._lock, self._process = threading.RLock(), os.getpid()
+        self._over = threading.Event()
+        place = lines.as_path(target)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                _write(recording, file, frames)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
+            head = lines.head_line(recording)
+            self._envelope = {} if "headers" in recording.marks else dict(recording.envelope)
+        except lines.NO_FORM as err:
+            raise lines.no_form(err) from err
+        try:
+            self.path = _choose(target, place, recording.started)
+            self._fd = os.open(self.path, _FLAGS, 0o600)
+            try:
+                self._begin(head)
+            except BaseException:
+                self.path.unlink(missing_ok=True)
+                self._close()
+                raise
+        except (OSError, UnicodeEncodeError, RuntimeError) as err:  # RuntimeError: no thread can be started
+            raise RecordingError(
+                f"The journal {place.name!r} cannot be opened: {lines.why(err)}.",
+                remedy=_NEVER_OVER if isinstance(err, FileExistsError) else _CHECK,
+            ) from None  # the cause would show the absolute path
+
+    def _begin(self, head: bytes) -> None:
+        self._append(head)
+        self._state = _State(len(head), 0, hashlib.sha256(head), False)
+        if self.durability != "crash":
+            _sync(self._fd)
+            _sync_folder(self.path.parent)
+        if self.durability == "interval":
+            # Its descriptor is its own: the journal can be closed without waiting for it.
+            copy = os.dup(self._fd)
+            try:
+                threading.Thread(
+                    target=_keep_synced,
+                    args=(weakref.ref(self), self._over, copy),
+                    name="bedrock-nb journal",
+                    daemon=True,
+                ).start()
+            except RuntimeError:  # it never ran; otherwise it closes its copy
+                os.close(copy)
+                raise
+
+    @property
+    def events(self) -> int:
+        """How many events are in the file."""
+        return self._state.events
+
+    def __repr__(self) -> str:
+        how = "stopped" if self.stopped else "ended" if self._state.ended else "open"
+        return f"<Journal: {self.events} event{'' if self.events == 1 else 's'}, {how}>"
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def write(self, event: Event, t: float, read: int, nbytes: int) -> None:
+        """Write one event; the arguments are those of `Recording.append`.
+
+        When this returns, the event is in the file or ``stopped`` says why not. I/O errors raise nothing.
+
+        Raises
+        ------
+        RequestError
+            The event is one that the fold makes.
+        """
+        if not self._is_ours():
+            return
+        try:
+            line = lines.event_line(event, t, read, nbytes)
+        except BedrockNbError:
             raise
-    except (OSError, UnicodeEncodeError) as err:
-        raise RecordingError(
-            f"The recording cannot be written to {target.name!r}: {_why(err)}.",
-            remedy="Check that the folder exists and may be written to.",
-        ) from None  # the cause would show the absolute path
-    return target
+        except lines.NO_FORM as err:
+            self._stop(f"it cannot be written as JSON ({err})")
+            return
+        self._put(line, events=1)
 
+    def follow(self, recording: Recording) -> None:
+        """Write the marks that are new or have changed since the last call, and the envelope with them."""
+        if recording.marks == self._marks and recording.envelope == self._envelope:
+            return
+        if not self._is_ours():
+            return
+        with self._lock:
+            marks, envelope = dict(recording.marks), dict(recording.envelope)  # other threads may mark
+            due = {name: t for name, t in marks.items() if self._marks.get(name) != t}
+            carrier = None
+            if envelope != self._envelope:
+                # It came with the headers; where nobody saw them come, the next mark takes it along.
+                carrier = "headers" if "headers" in marks else next(iter(due), None)
+                if carrier is not None:
+                    due[carrier] = marks[carrier]
+            for name, t in sorted(due.items(), key=lambda mark: (mark[0] == "closed", mark[1])):
+                try:
+                    line = lines.mark_line(name, t, envelope if name == carrier else None)
+                except lines.NO_FORM as err:
+                    self._stop(f"a mark cannot be written as JSON ({err})")
+                    return
+                self._put(line)
+                # Only now: a mark that is written twice does no harm, one that is not written does.
+                self._marks[name] = t
+                if name == carrier:
+                    self._envelope = envelope
 
-def _write(recording: Recording, file: BinaryIO, frames: bool) -> None:
-    # Another thread may go on recording: the status is from before the events, the events are counted here.
-    digest, events, status = hashlib.sha256(), 0, recording.status
-    try:
-        for record in _lines(recording, frames):
-            line = _dump(record)
-            digest.update(line)
-            file.write(line)
-            events += "type" in record
-        end: dict[str, Any] = {"status": status, "events": events, "sha256": digest.hexdigest()}
-        if recording.problems:
-            end["problems"] = recording.problems
-        file.write(_dump({"end": end}))
-    except BedrockNbError:
-        raise
-    except (TypeError, ValueError, OverflowError, RecursionError) as err:
-        raise RecordingError(
-            f"The recording cannot be written: {err}.",
-            remedy="Requests and labels may hold text, numbers, lists, dicts and bytes.",
-        ) from err
+    def end(self, recording: Recording) -> None:
+        """Write what is left and the last line, and close the file; nothing, if that was done.
 
+        After an interrupt it may be called again. A journal that was stopped gets no last line.
+        """
+        if self._fd >= 0 and self._is_ours():
+            with self._lock:
+                self._settle()
+                self.follow(recording)
+                self._finish(recording)
+                if self.durability != "crash":
+                    self._wait_for_disk()
+                if self.stopped is not None:
+                    self._report()  # an interrupt may have kept it from being said
+        self._close()
 
-def _lines(recording: Recording, frames: bool) -> Iterator[dict[str, Any]]:
-    yield _head(recording)
-    marks = sorted(recording.marks.items(), key=lambda mark: mark[1])
-    body, begin = recording.body or b"", 0
-    for t, read, nbytes, event in recording.rows():
-        while marks and marks[0][1] <= t and marks[0][0] != "closed":
-            yield _mark(recording, *marks.pop(0))
-        wire, payload = to_wire(event)
-        line = {"t": round(t, 6), "read": read, "bytes": nbytes, "type": wire, "payload": payload}
-        if frames and nbytes:
-            frame = body[begin : begin + nbytes]
-            if not len(frame) == nbytes == int.from_bytes(frame[:4], "big"):  # it begins with its length
-                raise _no_frames()
-            line["frame"] = b64encode(frame).decode("ascii")
-            begin += nbytes
-        yield line
-    for name, t in marks:
-        yield _mark(recording, name, t)
-
-
-def _head(recording: Recording) -> dict[str, Any]:
-    started = None if recording.started is None else datetime.fromtimestamp(recording.started, UTC)
-    head = {
-        "format": FORMAT,
-        "version": VERSION,
-        "request": recording.request,
-        "labels": recording.labels,
-        "clock": recording.clock,
-        "started": started and started.isoformat(timespec="milliseconds"),
-    }
-    # It came with the headers; where nobody saw them come, there is no line of theirs.
-    return head if "headers" in recording.marks else {**head, "envelope": recording.envelope}
-
-
-def _mark(recording: Recording, name: str, t: float) -> dict[str, Any]:
-    envelope = {"envelope": recording.envelope} if name == "headers" and recording.envelope else {}
-    return {"t": round(t, 6), "mark": name, **envelope}
-
-
-def _dump(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), default=_plain).encode("ascii") + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    """Requests may hold images and documents as bytes, labels numbers of numpy's: JSON has neither."""
-    if isinstance(value, bytes | bytearray):
-        return {"$bytes": b64encode(value).decode("ascii")}
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")
-
-
-def _no_frames() -> RecordingError:
-    return RecordingError(
-        "The exact frames of this recording are not known.",
-        remedy="They are kept while a reply is read from the wire, up to 4 MiB: save without frames.",
-    )
-
-
-def _path(path: Any) -> Path:
-    try:
-        found = Path(path)
-    except TypeError:
-        found = None
-    if found is None or "\0" in str(found):
-        raise RecordingError(f"{path!r:.60} is no path.", remedy=f"Give a file name. {_WHAT_IT_IS}")
-    return found
-
-
-def _why(err: Exception) -> str:
-    return getattr(err, "strerror", None) or type(err).__name__
-
-
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def load(path: str | os.PathLike[str], kind: type[Recording]) -> Recording:
-    """Read a recording; see `Recording.load`."""
-    source = _path(path)
-    try:
-        with source.open("rb") as file:
-            return _read(file, source.name, kind)
-    except (OSError, UnicodeEncodeError) as err:
-        raise RecordingError(
-            f"The recording {source.name!r} cannot be read: {_why(err)}.",
-            remedy=f"Check the name. {_WHAT_IT_IS}",
-        ) from None  # as above
-
-
-def _read(file: BinaryIO, name: str, kind: type[Recording]) -> Recording:
-    head = file.readline()
-    recording = _begin(head, name, kind)
-    recording.status = "interrupted"
-    digest, events = hashlib.sha256(head), 0
-    for number, line in enumerate(file, 2):
-        if not line.endswith(b"\n"):
-            recording.problems.append(f"Line {number} is torn and was dropped.")
-            break
-        record = _parse(line, name, number)
-        if "end" in record:
-            whole = {"events": events, "sha256": digest.hexdigest()}
-            _finish(recording, record["end"], whole, name)
-            if file.readline():
-                raise _changed(name, "it goes on after its end")
-            break
-        digest.update(line)
-        events += "type" in record
+    def _finish(self, recording: Recording) -> None:
+        state = self._state
+        envelope = recording.envelope if recording.envelope != self._envelope else None
         try:
-            _take(recording, record)
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, BedrockNbError) as err:
-            raise RecordingError(f"Line {number} of {name!r} is not an event: {err!r}.") from err
-    return recording
+            line = lines.end_line(
+                recording.status, state.events, state.digest.hexdigest(), recording.problems, envelope
+            )
+        except lines.NO_FORM as err:
+            self._stop(f"its end cannot be written as JSON ({err})")
+            return
+        self._put(line, ended=True)
+
+    def _put(self, line: bytes, events: int = 0, ended: bool = False) -> None:
+        """Write a line, whole; or stop."""
+        with self._lock:
+            if self._pending is not None:
+                self._settle()
+            was = self._state
+            if self.stopped is not None or self._fd < 0 or was.ended:
+                return
+            digest = was.digest.copy()
+            digest.update(line)
+            now = self._pending = _State(was.size + len(line), was.events + events, digest, ended)
+            try:
+                self._append(line)
+                if self.durability == "each":
+                    _sync(self._fd)
+            except OSError as err:
+                self._stop(lines.why(err))
+            else:
+                # In this order: an interrupt between the two leaves a pending state that is reached.
+                self._state = now
+                self._pending = None
+
+    def _append(self, line: bytes) -> None:
+        done = os.write(self._fd, line)
+        while done < len(line):  # a short write does not say why; to ask for the rest does
+            done += os.write(self._fd, line[done:])
+
+    def _is_ours(self) -> bool:
+        """Whether this is the process that opened the file; two that write would spoil it."""
+        if os.getpid() == self._process:
+            return True
+        self._stop("this process was forked from the one that writes it")
+        return False
+
+    def _settle(self) -> None:
+        """Ask the file whether the line that was pending when an interrupt came is in it."""
+        if self.stopped is not None:
+            return
+        pending = self._pending
+        try:
+            size = os.fstat(self._fd).st_size
+        except OSError as err:
+            self._stop(lines.why(err))
+            return
+        if pending is not None and size == pending.size:
+            self._state = pending
+        elif size != self._state.size:
+            self._stop("its last line is torn" if pending else "somebody else wrote into the file")
+        self._pending = None
+
+    def _wait_for_disk(self) -> None:
+        try:
+            _sync(self._fd)
+        except OSError as err:
+            self._stop(lines.why(err))
+
+    # -- ending ------------------------------------------------------------------------------------
+
+    def _stop(self, reason: str) -> None:
+        """Write nothing more, and say so. The first reason counts."""
+        if self.stopped is None and self._fd >= 0:
+            self.stopped = f"The journal stopped at event {self.events}: {reason}."
+            self._report()
+
+    def _report(self) -> None:
+        if self.stopped is not None and self.stopped not in self._recording.problems:
+            self._recording.problems.append(self.stopped)
+
+    def _close(self) -> None:
+        self._over.set()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            # What matters was written by system calls that said so; a close that fails tells nothing new.
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            self._close()
 
 
-def _begin(line: bytes, name: str, kind: type[Recording]) -> Recording:
+def _choose(target: str | os.PathLike[str], place: Path, started: float | None) -> Path:
+    """The file to be made; makes the folder it is in, if a folder was given."""
+    if not (os.fspath(target).endswith(os.sep) or not place.suffix or place.is_dir()):
+        return place
+    for folder in (*reversed(place.parents), place):
+        if not folder.is_dir():
+            folder.mkdir(0o700, exist_ok=True)  # another thread may be making it
+    moment = datetime.fromtimestamp(time.time() if started is None else started, UTC)
+    stamp = moment.strftime("%Y%m%dT%H%M%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return place / f"{stamp}-{os.urandom(4).hex()}.jsonl"
+
+
+def _sync_folder(folder: Path) -> None:
+    """The name of a new file outlives a loss of power only if its folder was synced."""
+    with contextlib.suppress(OSError):  # some file systems cannot, and some folders may not be read
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _keep_synced(found: weakref.ref[Journal], over: threading.Event, fd: int) -> None:
+    """Sync what was written since the last time; ends with the journal, which it does not keep alive."""
+    synced = 0
     try:
-        head = json.loads(line, object_hook=_unmark_bytes)
-        version = head["version"] if head["format"] == FORMAT else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        version = None
-    if type(version) is not int or version < 1:
-        raise RecordingError(
-            f"{name!r} is not a recording: its first line does not name the format {FORMAT}.",
-            remedy=_WHAT_IT_IS,
-        )
-    if version > VERSION:
-        raise RecordingError(
-            f"{name!r} is of format version {version!s:.20}; this bedrock_nb reads up to {VERSION}.",
-            remedy="Install a newer bedrock-nb.",
-        )
-    started, clock = head.get("started"), head.get("clock", "wire")
-    try:
-        recording = kind(
-            head.get("request"),
-            labels=head.get("labels"),
-            clock=str(clock),
-            started=None if started is None else datetime.fromisoformat(started).timestamp(),
-        )
-        recording.envelope |= head.get("envelope", {})
-    except (TypeError, ValueError, OverflowError, RecursionError) as err:  # RequestError is a ValueError
-        raise RecordingError(f"The first line of {name!r} is damaged: {err}.") from err
-    return recording
-
-
-def _take(recording: Recording, record: dict[str, Any]) -> None:
-    t, wire = record["t"], record.get("type")
-    if type(t) not in (int, float) or not math.isfinite(t):
-        raise TypeError("t is no number of seconds")
-    if "mark" in record:
-        recording.mark(str(record["mark"]), float(t))
-        recording.envelope |= record.get("envelope", {})
-        return
-    if type(wire) is not str:
-        raise TypeError("type is no text")
-    nbytes = record.get("bytes", 0)
-    for event in from_wire(wire, record["payload"]):
-        recording.append(event, t, record.get("read", 0), nbytes)
-        nbytes = 0
-    if "frame" in record:
-        recording.keep(b64decode(record["frame"]))
-
-
-def _finish(recording: Recording, end: Any, whole: dict[str, Any], name: str) -> None:
-    if not isinstance(end, dict) or {k: end.get(k) for k in whole} != whole:
-        raise _changed(name, "its digest does not fit its lines")
-    status = end.get("status")
-    if status == "streaming":
-        status = "interrupted"  # nothing more will come
-    if status not in _ENDS:
-        raise RecordingError(f"The end of {name!r} does not say how the reply ended: {', '.join(_ENDS)}.")
-    recording.status = status
-    problems = end.get("problems")
-    recording.problems += [str(problem) for problem in problems] if isinstance(problems, list) else []
-
-
-def _changed(name: str, how: str) -> RecordingError:
-    return RecordingError(
-        f"{name!r} was changed after it was recorded: {how}.",
-        remedy="Take an untouched copy, or delete its last line: it then counts as interrupted.",
-    )
-
-
-def _parse(line: bytes, name: str, number: int) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as err:
-        raise RecordingError(f"Line {number} of {name!r} is not JSON: {err}.") from err
-    if not isinstance(record, dict):
-        raise RecordingError(f"Line {number} of {name!r} is not a JSON object.")
-    return record
-
-
-def _unmark_bytes(node: dict[str, Any]) -> Any:
-    return b64decode(node["$bytes"]) if node.keys() == {"$bytes"} else node
+        while not over.wait(_INTERVAL_S):
+            journal = found()
+            if journal is None:
+                return
+            size = journal._state.size
+            if size != synced:
+                try:
+                    _sync(fd)
+                except OSError as err:
+                    journal._stop(lines.why(err))
+                synced = size
+            del journal  # or it would never be collected
+    finally:
+        os.close(fd)

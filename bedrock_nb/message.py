@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
 from bedrock_nb.errors import RequestError
@@ -101,10 +101,14 @@ Block: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: a role and its content blocks."""
+    """One turn: a role and its content blocks.
+
+    ``partial`` marks an answer that has not stopped, or never did: what came of it until then.
+    """
 
     role: str
     content: tuple[Block, ...] = ()
+    partial: bool = field(default=False, compare=False, repr=False)
 
     @property
     def text(self) -> str:

@@ -6,13 +6,14 @@ it. A metric whose parts are missing is None, never a guess; a percentile from t
 
 Symbols: t0 the request (always 0); h response headers; e1 first event; c1 first content delta of any kind;
 v1 first visible text; cN last content delta; m the metadata event; N output tokens. A delta that is empty
-carries no content. Names and formulas of other tools: LLMeter 0.2, vLLM's benchmark, GuideLLM 0.8,
+carries no content. A reply that was resumed has a seam, over which no gap and no pace is measured. Names
+and formulas of other tools: LLMeter 0.2, vLLM's benchmark, GuideLLM 0.8,
 AIPerf 0.13, CloudWatch metrics of Amazon Bedrock, OpenTelemetry's conventions for generative AI (2026).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from bedrock_nb.errors import RequestError
 from bedrock_nb.events import StreamFault, TextDelta
 from bedrock_nb.recording import Recording
 
-__all__ = ["METRICS", "Facts", "Metric", "explain", "facts", "measure", "percentile"]
+__all__ = ["METRICS", "Facts", "Metric", "explain", "facts", "gap_pairs", "measure", "percentile"]
 
 
 class Facts(NamedTuple):
@@ -38,6 +39,8 @@ class Facts(NamedTuple):
     usage: Mapping[str, Any]
     server_ms: int | None
     retries: int | None
+    retry_s: float | None
+    resumed: bool
 
 
 def facts(recording: Recording) -> Facts:
@@ -46,6 +49,8 @@ def facts(recording: Recording) -> Facts:
     visible = (i for i in content if recording.kind(i) is TextDelta)
     first_visible = next(visible, None)
     at = [times[i] for i in content]
+    seams = recording.seams
+    sent = [t for name, t in recording.marks.items() if name == "sent" or name.startswith("sent ")]
     usage = {name: n for name, n in meta.usage.items() if _count(n) is not None} if meta else {}
     return Facts(
         h=recording.marks.get("headers"),
@@ -54,12 +59,21 @@ def facts(recording: Recording) -> Facts:
         v1=None if first_visible is None else times[first_visible],
         cN=at[-1] if at else None,
         m=recording.time_of(meta) if meta else None,
-        gaps=[b - a for a, b in pairwise(at)],
+        gaps=[times[b] - times[a] for a, b in gap_pairs(content, seams)],
         N=usage.get("outputTokens"),
         usage=usage,
         server_ms=_count(meta.latency_ms) if meta else None,
         retries=_count(recording.envelope.get("retries")),
+        retry_s=max(sent) - min(sent) if sent else None,
+        resumed=bool(seams),
     )
+
+
+def gap_pairs(content: list[int], seams: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Neighbours among content deltas, by position, but for those on both sides of a seam."""
+    for a, b in pairwise(content):
+        if not any(a < seam < b for seam in seams):
+            yield a, b
 
 
 def _count(value: Any) -> int | None:
@@ -112,7 +126,7 @@ def _plus(*names: str) -> Callable[[Facts], int | None]:
 
 
 def _tpot(f: Facts) -> float | None:
-    if f.c1 is None or f.cN is None or f.N is None or f.N < 2:
+    if f.c1 is None or f.cN is None or f.N is None or f.N < 2 or f.resumed:
         return None
     return (f.cN - f.c1) / (f.N - 1)
 
@@ -248,9 +262,16 @@ _METRICS = (
         "retries",
         "count",
         "ResponseMetadata.RetryAttempts",
-        "Attempts by boto3 after the first; their time is inside every time here.",
+        "Attempts by boto3 after the first, and ours; their time is inside every time here.",
         lambda f: f.retries,
         {"LLMeter": "retries"},
+    ),
+    Metric(
+        "retry_s",
+        "s",
+        "last sent - first sent",
+        "What the attempts before the last one cost, pauses included.",
+        lambda f: f.retry_s,
     ),
     Metric(
         "input_tokens",

@@ -6,7 +6,7 @@ UTF-8 text, 25 bytes an event besides its text; events are made again when someb
 events that do not fit the columns (starts, stops, metadata, faults) are kept as they are, by position.
 
 Times are seconds on the monotonic clock since the request was made; ``started`` is the one wall-clock
-anchor. How a recording looks in a file is told in `journal`.
+anchor. How a recording looks in a file is told in `lines`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args, overload
 
-from bedrock_nb import journal
+from bedrock_nb import files
 from bedrock_nb.assembly import fold
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.events import (
@@ -29,6 +29,7 @@ from bedrock_nb.events import (
     MessageStop,
     Metadata,
     ReasoningDelta,
+    Seam,
     StreamFault,
     TextDelta,
     ToolInputDelta,
@@ -40,7 +41,7 @@ from bedrock_nb.request import own
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Recent", "Recording", "Row", "Status", "recordings"]
+__all__ = ["Recent", "Recording", "Row", "Status", "Unrecorded", "recordings"]
 
 #: How a recording stands: ``interrupted`` is a file that ends before its reply did.
 Status: TypeAlias = Literal["streaming", "complete", "cancelled", "incomplete", "error", "interrupted"]
@@ -84,6 +85,9 @@ class Recording:
     started : float, optional
         Wall-clock time of the request, seconds since the epoch.
     """
+
+    #: Whether events are kept.
+    keeps = True
 
     def __init__(
         self,
@@ -171,6 +175,10 @@ class Recording:
     def mark(self, name: str, t: float) -> None:
         """Note a moment that is no event: ``sent``, ``headers``, ``closed``; seconds since the request."""
         self.marks[name] = t
+
+    def forget(self) -> None:
+        """Drop the wire's bytes: they were those of an attempt that was given up."""
+        self._body = bytearray()
 
     def keep(self, data: bytes) -> None:
         """Keep wire bytes for `body`, up to 4 MiB in all."""
@@ -278,6 +286,11 @@ class Recording:
         fault = self._last(StreamFault)
         return fault.error if isinstance(fault, StreamFault) else None
 
+    @property
+    def seams(self) -> list[int]:
+        """Positions at which a second call took the reply up again; mostly none."""
+        return [i for i, event in list(self._others.items()) if isinstance(event, Seam)]
+
     def _last(self, kind: type) -> Event | None:
         return next((e for e in reversed(list(self._others.values())) if isinstance(e, kind)), None)
 
@@ -307,7 +320,7 @@ class Recording:
         RecordingError
             The file cannot be written, or exact frames were asked for and are not known.
         """
-        return journal.save(self, path, frames=frames)
+        return files.save(self, path, frames=frames)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:
@@ -320,7 +333,25 @@ class Recording:
         RecordingError
             The file cannot be read, is not a recording, was changed, or is of a newer version.
         """
-        return journal.load(path, cls)
+        return files.load(path, cls)
+
+
+class Unrecorded(Recording):
+    """What is known of a reply whose events are not kept: how many passed, and how it ended."""
+
+    keeps = False
+
+    def __init__(self, request: Mapping[str, Any] | None = None, **details: Any) -> None:
+        super().__init__(request, **details)
+        self._body = None
+        self.passed = 0
+
+    def append(self, event: Event, t: float, read: int = 0, nbytes: int = 0) -> None:
+        """Count one event; remember it if it says how the reply ended."""
+        self.passed += 1
+        for n, kind in enumerate((MessageStop, Metadata, StreamFault)):
+            if isinstance(event, kind):
+                self._others[n] = event
 
 
 class Recent(Sequence[Recording]):
@@ -336,6 +367,10 @@ class Recent(Sequence[Recording]):
         for older in self._items[-_BODIES - 1 : -_BODIES]:
             older._body = None
         del self._items[: max(0, len(self._items) - self.most)]
+
+    def discard(self, recording: Recording) -> None:
+        """Take one out, if it is there."""
+        self._items[:] = [other for other in self._items if other is not recording]
 
     def clear(self) -> None:
         """Forget all."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from bedrock_nb.errors import RequestError
-from bedrock_nb.metrics import METRICS, facts, measure
+from bedrock_nb.metrics import METRICS, facts, gap_pairs, measure
 from bedrock_nb.recording import Recording
 
 __all__ = ["EVENT_COLUMNS", "SUMMARY_COLUMNS", "as_recordings", "events", "summary"]
@@ -82,9 +81,9 @@ def events(source: Any) -> pd.DataFrame:
     pandas.DataFrame
         ``recording`` (position in ``source``), ``seq`` (missing for marks), ``t_s`` (seconds since the
         request), ``gap_s`` (seconds since the content delta before; only for content deltas after the
-        first, so that the column pooled is vLLM's ITL), ``type``, ``block``, ``text``, ``chars``,
-        ``bytes`` (of the frame), ``tokens_est`` (the exact output tokens shared out by length of text),
-        ``read`` (number of the network read: events with the same one came in one burst). Half of a
+        first, and not over a seam, so that the column pooled is vLLM's ITL), ``type``, ``block``, ``text``,
+        ``chars``, ``bytes`` (of the frame), ``tokens_est`` (the exact output tokens shared out by length of
+        text), ``read`` (number of the network read: events with the same one came in one burst). Half of a
         surrogate pair, which models do send and Arrow's strings refuse, is shown as U+FFFD in ``text``.
     """
     columns: dict[str, list[Any]] = {name: [] for name in EVENT_COLUMNS}
@@ -100,7 +99,7 @@ def _event_columns(number: int, recording: Recording) -> dict[str, list[Any]]:
     texts = [recording.text_of(i) for i in range(n)]
     content = [i for i in recording.content() if i < n]
     gaps, tokens = [_NAN] * n, [_NAN] * n
-    for before, i in pairwise(content):
+    for before, i in gap_pairs(content, recording.seams):
         gaps[i] = times[i] - times[before]
     whole = sum(len(texts[i]) for i in content)
     out_tokens = facts(recording).N

@@ -30,6 +30,7 @@ from bedrock_nb.errors import (
 from bedrock_nb.events import (
     Event,
     ReasoningDelta,
+    Seam,
     StreamFault,
     TextDelta,
     ToolInputDelta,
@@ -67,6 +68,10 @@ _QUICK: dict[str, tuple[str | None, Any]] = {
     "reasoningContent": ("text", ReasoningDelta),
     "toolUse": ("input", ToolInputDelta),
 }
+
+
+#: Names that only recordings use. On a wire they would be somebody else's, and must not read back as ours.
+_OURS = ("fault", "seam")
 
 
 # -- wire -> event ---------------------------------------------------------------------------------
@@ -144,7 +149,7 @@ def _special(frame: Frame) -> Event:
         message = str(fields.pop("message", None) or fields.pop("Message", None) or "")
         return StreamFault(service_fault(str(headers.get(":exception-type", "")), message, fields))
     if kind == "event":
-        return Unknown(str(name), payload)
+        return Unknown(f"{name}+" if name in _OURS else str(name), payload)
     return Unknown(str(kind), {"headers": _plain(headers), "payload": payload})
 
 
@@ -188,8 +193,7 @@ def from_wire(wire: str, payload: Any) -> tuple[Event, ...]:
     """
     shapes = _BY_WIRE.get(wire)
     if shapes is None:
-        error = fault_from_wire(wire, payload)
-        return (Unknown(wire, payload) if error is None else StreamFault(error),)
+        return (_of_recordings(wire, payload) or Unknown(wire, payload),)
     if type(payload) is not dict:
         raise PayloadError(
             f"The payload of a {wire} frame is a JSON {type(payload).__name__}; an object is wanted."
@@ -212,6 +216,15 @@ def from_wire(wire: str, payload: Any) -> tuple[Event, ...]:
     if not found:
         raise PayloadError(f"A {wire} frame came with nothing in it.")
     return tuple(found)
+
+
+def _of_recordings(wire: str, payload: Any) -> Event | None:
+    if wire == "seam":
+        match payload:
+            case {"mode": str(mode), "reason": str(reason)}:
+                return Seam(mode, reason)
+    error = fault_from_wire(wire, payload)
+    return None if error is None else StreamFault(error)
 
 
 def _copy(node: dict[str, Any], dug: dict[str, Any]) -> dict[str, Any]:
@@ -282,6 +295,8 @@ def to_wire(event: Event) -> tuple[str, dict[str, Any]]:
         return event.type, event.payload
     if isinstance(event, StreamFault):
         return fault_to_wire(event.error)
+    if isinstance(event, Seam):
+        return "seam", {"mode": event.mode, "reason": event.reason}
     shape = _BY_EVENT.get(type(event))
     if shape is None:
         raise RequestError(

@@ -16,6 +16,8 @@ SERVICE: Any = ServiceModel(Loader().load_service_model("bedrock-runtime", "serv
 #: The structure whose members are the stream's events and exceptions.
 STREAM = SERVICE.operation_model("ConverseStream").get_event_stream_output()
 EXCEPTIONS = sorted(name for name, shape in STREAM.members.items() if shape.metadata.get("exception"))
+#: Errors that come in place of a stream.
+HTTP_ERRORS = sorted(shape.name for shape in SERVICE.operation_model("ConverseStream").error_shapes)
 EVENTS = sorted(set(STREAM.members) - set(EXCEPTIONS))
 
 BLOB = bytes(range(256))

@@ -9,7 +9,15 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bedrock_nb import errors
-from bedrock_nb.errors import FAULTS, FrameError, ServiceFault, StreamError, service_fault
+from bedrock_nb.errors import (
+    FAULTS,
+    FrameError,
+    RefusedError,
+    ServiceError,
+    ServiceFault,
+    StreamError,
+    service_fault,
+)
 from bedrock_nb.events import (
     BlockStop,
     CitationDelta,
@@ -22,6 +30,7 @@ from bedrock_nb.events import (
     ReasoningDelta,
     ReasoningSignature,
     RedactedReasoning,
+    Seam,
     StreamFault,
     TextDelta,
     ToolInputDelta,
@@ -100,6 +109,8 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def _other_error(kind: type[StreamError]) -> st.SearchStrategy[StreamError]:
     if kind is FrameError:
         return st.builds(FrameError, TEXT, TEXT, offset=st.integers(0))
+    if issubclass(kind, RefusedError):
+        return st.builds(kind, TEXT, TEXT, st.integers(400, 599))
     return st.builds(kind, TEXT, kept=TEXT, remedy=TEXT)
 
 
@@ -107,7 +118,8 @@ def _other_error(kind: type[StreamError]) -> st.SearchStrategy[StreamError]:
 STREAM_ERRORS = [
     kind
     for kind in vars(errors).values()
-    if inspect.isclass(kind) and issubclass(kind, StreamError) and not issubclass(kind, ServiceFault)
+    if inspect.isclass(kind) and issubclass(kind, StreamError) and kind not in (ServiceError, ServiceFault)
+    if not issubclass(kind, ServiceFault)
 ]
 FAULT_NAMES = [*FAULTS, "teapotException"]
 STREAM_FAULTS = st.builds(
@@ -138,6 +150,7 @@ BY_KIND: dict[type, st.SearchStrategy[Any]] = {
     BlockStop: st.builds(BlockStop, INDEX),
     MessageStop: st.builds(MessageStop, TEXT, maybe(OBJECTS)),
     Metadata: st.builds(Metadata, OBJECTS, maybe(st.integers(0)), *[maybe(OBJECTS)] * 3),
+    Seam: st.builds(Seam, st.sampled_from(["continue", "restart"]), TEXT),
     StreamFault: STREAM_FAULTS,
     Unknown: st.builds(Unknown, st.sampled_from(["holoStart", "x"]), JSON)
     | st.just(Unknown("contentBlockDelta", {"contentBlockIndex": 3, "delta": {"holo": {"x": [1]}}})),

@@ -1,568 +1,807 @@
-"""journal.py: a recording in a file is the recording, and nothing else passes for one."""
+"""journal.py: an event that was shown is in the file, whatever ends the process that showed it."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import re
+import stat
+import subprocess
+import sys
 import threading
-from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
+from types import FrameType
+from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import bedrock_nb as nb
-from bedrock_nb import journal
-from bedrock_nb.errors import BedrockNbError, RecordingError, StreamError
-from bedrock_nb.events import BlockStop, MessageStart, MessageStop, StreamFault, TextDelta
-from bedrock_nb.recording import Recording, Status
-from bedrock_nb.wire import to_wire
-from tests.recordings import (
-    JSON,
-    STREAM_ERRORS,
-    STREAM_FAULTS,
-    any_recording,
-    recorded,
-    reply,
-    with_body,
+from bedrock_nb import journal as module
+from bedrock_nb.errors import RecordingError, RequestError
+from bedrock_nb.events import (
+    BlockStop,
+    MessageStart,
+    MessageStop,
+    ReasoningDelta,
+    TextDelta,
+    ToolInputDelta,
+    ToolUse,
+    Unknown,
 )
+from bedrock_nb.journal import Journal
+from bedrock_nb.lines import FORMAT, event_line
+from bedrock_nb.recording import Recording
+from bedrock_nb.wire import to_wire
+from tests.recordings import COUNTS, INDEX, OBJECTS, ROWS, TEXT, TIMES, reply
 
-#: A number that no column, counter or clock can hold, and one that is none.
-ODD = st.sampled_from([10**400, -1, 2**32, 1e400, True, "", [], {}, None])
+ROOT = Path(__file__).parent.parent
+DURABILITIES = ["crash", "interval", "each"]
+
+MARKS = st.dictionaries(st.sampled_from(["sent", "headers", "closed", "sent 1"]), TIMES, max_size=4)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One folder for the tests that draw examples: each overwrites the file of the one before."""
-    return tmp_path_factory.mktemp("recordings")
+    """One folder for the tests that draw examples."""
+    return tmp_path_factory.mktemp("journals")
 
 
 def lines_of(path):
     """The records of a file."""
-    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def write(path, *records, end="\n"):
-    """A file of these records, the last line ending as told."""
-    path.write_text("\n".join(map(json.dumps, records)) + end)
-    return path
-
-
-HEAD = {"format": journal.FORMAT, "version": 1, "request": {"modelId": "m"}}
-DELTA = {"t": 0.5, "read": 1, "bytes": 9, "type": "contentBlockDelta"}
-DELTA["payload"] = {"contentBlockIndex": 0, "delta": {"text": "hi"}}
-
-
-def said(call, *args, within):
+def said(call, *args, within, **options):
     """What the RecordingError says that this call must end in; no path of this machine is in it."""
     with pytest.raises(RecordingError) as caught:
-        call(*args)
-    err: BaseException | None = caught.value
-    while err is not None:
-        assert str(within) not in f"{err!r} {err}"
-        err = err.__cause__ or (None if err.__suppress_context__ else err.__context__)
+        call(*args, **options)
+    assert str(within) not in f"{caught.value!r} {caught.value}"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return str(caught.value)
+
+
+def journalled(recording: Recording, target: Path, **options: Any) -> Journal:
+    """A journal of this recording, written to its end."""
+    journal = Journal(target, Recording(recording.request, labels=recording.labels), **options)
+    journal.follow(recording)
+    for t, read, nbytes, event in recording.rows():
+        journal.write(event, t, read, nbytes)
+    journal.end(recording)
+    return journal
+
+
+def open_files() -> int:
+    """How many descriptors this process has."""
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 # -- there and back --------------------------------------------------------------------------------
 
 
-def assert_same(ours: Recording, theirs: Recording) -> None:
-    """Two recordings agree in everything that a file keeps."""
-    assert list(ours.rows()) == list(theirs.rows())
-    assert (ours.request, ours.labels, ours.clock) == (theirs.request, theirs.labels, theirs.clock)
-    assert (ours.marks, ours.envelope, ours.status) == (theirs.marks, theirs.envelope, theirs.status)
-    assert ours.message == theirs.message
-    assert (ours.started is None) == (theirs.started is None)
-    assert abs((ours.started or 0) - (theirs.started or 0)) < 0.001
+@settings(max_examples=80)
+@given(rows=ROWS, marks=MARKS, envelope=OBJECTS, at=st.integers(0, 12))
+def test_any_events_come_back(folder, rows, marks, envelope, at):
+    """Events, times to the microsecond, marks and envelope, whenever the headers came."""
+    recording = Recording({"modelId": "m"}, labels={"n": 1}, clock="parsed", started=1_767_225_600.125)
+    journal = Journal(folder, recording)
+    for i, row in enumerate(rows):
+        if i == at:
+            recording.marks |= marks
+            recording.envelope = envelope
+        journal.follow(recording)
+        journal.write(*row)
+        recording.append(*row)
+    recording.marks |= marks
+    recording.envelope = envelope
+    recording.status = "complete"
+    journal.end(recording)
+    loaded = Recording.load(journal.path)
+    kept = [(round(t, 6), read, nbytes, event) for t, read, nbytes, event in recording.rows()]
+    assert list(loaded.rows()) == kept
+    assert loaded.marks == {name: round(t, 6) for name, t in marks.items()}
+    assert (loaded.envelope, loaded.request, loaded.labels) == (envelope, recording.request, {"n": 1})
+    assert (loaded.clock, loaded.started, loaded.status) == ("parsed", recording.started, "complete")
+    assert (loaded.problems, journal.events, journal.stopped) == ([], len(rows), None)
+    journal.path.unlink()
 
 
-@settings(deadline=None, max_examples=80)
-@given(recording=any_recording())
-def test_any_recording_comes_back(folder, recording):
-    """Events, times, request, labels, envelope, marks and status: all that was saved is loaded."""
-    path = recording.save(folder / "any.jsonl")
-    loaded = Recording.load(path)
-    assert_same(loaded, recording)
-    assert loaded.problems == []
-    again = loaded.save(folder / "again.jsonl")
-    assert again.read_bytes() == path.read_bytes()
+@given(
+    kind=st.sampled_from([TextDelta, ReasoningDelta, ToolInputDelta]),
+    index=INDEX,
+    text=st.text() | TEXT,
+    t=TIMES | st.integers(0, 9),
+    counts=st.tuples(COUNTS, COUNTS),
+)
+def test_the_short_cut_writes_what_the_long_way_does(kind, index, text, t, counts):
+    """A delta's line is the same bytes, whichever way it was made."""
+    event = kind(index, text)
+    wire, payload = to_wire(event)
+    record = {"t": round(t, 6), "read": counts[0], "bytes": counts[1], "type": wire, "payload": payload}
+    assert event_line(event, t, *counts) == json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
-@settings(deadline=None, max_examples=60)
-@given(fault=STREAM_FAULTS)
-def test_any_fault_comes_back(folder, fault):
-    """Each class of error of a stream is loaded as that class, and says the same."""
-    loaded = Recording.load(recorded((TextDelta(0, "so far"), 0.5), (fault, 1.0)).save(folder / "f.jsonl"))
-    error = loaded.error
-    assert type(error) is type(fault.error)
-    assert str(error) == str(fault.error)
-    assert vars(error).get("code") == vars(fault.error).get("code") or "FrameError" in repr(error)
+def test_a_journal_is_the_file_that_save_writes(tmp_path):
+    """Once ended, it differs in nothing but the place of what the head could not know yet."""
+    recording = reply(labels={"n": 1})
+    journal = journalled(recording, tmp_path / "a.jsonl")
+    saved = lines_of(recording.save(tmp_path / "b.jsonl"))
+    head, *body, end = lines_of(journal.path)
+    assert head == {**saved[0], "clock": "wire", "started": None, "envelope": {}}
+    events = [record for record in body if "type" in record]
+    assert events == [record for record in saved if "type" in record]
+    assert {record["mark"]: record["t"] for record in body if "mark" in record} == recording.marks
+    assert (end["end"]["status"], end["end"]["events"]) == ("complete", 7)
+    before = b"".join(journal.path.read_bytes().splitlines(keepends=True)[:-1])
+    assert end["end"]["sha256"] == sha256(before).hexdigest()
 
 
-def test_every_error_of_a_stream_is_tried():
-    """The strategy of faults knows the whole tree."""
-    assert {kind.__name__ for kind in STREAM_ERRORS} >= {
-        "StreamError",
-        "FrameError",
-        "IncompleteStreamError",
-        "PayloadError",
-        "ConnectionLost",
-        "StreamStalled",
-    }
+def test_each_event_is_in_the_file_when_write_returns(tmp_path):
+    """Nothing is held back: whoever reads the file meanwhile sees all that was shown."""
+    journal = Journal(tmp_path, Recording())
+    for i in range(20):
+        journal.write(TextDelta(0, str(i)), i / 10, i, 100)
+        loaded = Recording.load(journal.path)
+        assert (len(loaded), loaded.status, loaded.problems) == (i + 1, "interrupted", [])
+    assert journal.events == 20
+    journal.end(Recording())
 
 
-def test_bytes_in_a_request_come_back(tmp_path):
-    """Images and documents are bytes in a request; a file keeps them, at any depth."""
-    image = {"image": {"format": "png", "source": {"bytes": bytes(range(256))}}}
-    asked = {"modelId": "m", "messages": [{"role": "user", "content": [{"text": "see"}, image]}]}
-    loaded = Recording.load(Recording(asked, labels={"key": b"\0"}).save(tmp_path / "r.jsonl"))
-    assert loaded.request == asked
-    assert loaded.labels == {"key": b"\0"}
+def test_marks_are_written_once_and_again_if_they_change(tmp_path):
+    """Each call of `follow` writes what is new; a retry's envelope comes with its headers mark."""
+    recording = Recording()
+    journal = Journal(tmp_path, recording)
+    recording.mark("sent", 0.1)
+    journal.follow(recording)
+    journal.follow(recording)
+    recording.mark("headers", 0.2)
+    recording.envelope = {"request_id": "first", "http_status": 200}
+    journal.follow(recording)
+    recording.mark("headers", 0.4)
+    recording.envelope = {"request_id": "second"}
+    journal.follow(recording)
+    recording.mark("closed", 0.3)
+    recording.mark("late", 0.9)
+    recording.status = "error"
+    journal.end(recording)
+    assert lines_of(journal.path)[1:-1] == [
+        {"t": 0.1, "mark": "sent"},
+        {"t": 0.2, "mark": "headers", "envelope": {"request_id": "first", "http_status": 200}},
+        {"t": 0.4, "mark": "headers", "envelope": {"request_id": "second"}},
+        {"t": 0.9, "mark": "late"},
+        {"t": 0.3, "mark": "closed"},
+    ]
+    loaded = Recording.load(journal.path)
+    assert (loaded.marks, loaded.envelope) == (recording.marks, {"request_id": "second"})
 
 
-def test_numbers_of_numpy_are_numbers(tmp_path):
-    """Labels of a sweep often come out of an array."""
-    labels = {"n": np.int64(3), "x": np.float32(0.5), "b": np.bool_(True)}
-    loaded = Recording.load(Recording(labels=labels).save(tmp_path / "r.jsonl"))
-    assert loaded.labels == {"n": 3, "x": 0.5, "b": True}
+def test_an_envelope_that_changes_alone_is_written(tmp_path):
+    """With its headers mark again; with the next mark or the end, where nobody saw headers come."""
+    for names, at in (({"headers"}, 0), ({"sent"}, 0), (set(), -1)):
+        recording = Recording()
+        recording.marks |= dict.fromkeys(names & {"headers"}, 0.1)
+        journal = Journal(tmp_path, recording)
+        recording.envelope = {"request_id": "x"}
+        recording.marks |= dict.fromkeys(names, 0.1)
+        journal.follow(recording)
+        if names:
+            assert lines_of(journal.path)[1 + at]["envelope"] == {"request_id": "x"}
+        journal.end(recording)
+        assert Recording.load(journal.path).envelope == {"request_id": "x"}
 
 
-def test_an_envelope_without_its_mark_comes_back(tmp_path):
-    """Where nobody saw the headers come, the envelope is kept all the same."""
-    recording = Recording(clock="parsed")
-    recording.envelope = {"request_id": "abc"}
-    assert Recording.load(recording.save(tmp_path / "r.jsonl")).envelope == {"request_id": "abc"}
+def test_what_is_wrong_with_a_reply_is_kept(tmp_path):
+    """The end holds the problems that the recording has then."""
+    recording = Recording()
+    journal = Journal(tmp_path, recording)
+    recording.problems.append("The reader was late.")
+    recording.status = "incomplete"
+    journal.end(recording)
+    loaded = Recording.load(journal.path)
+    assert (loaded.status, loaded.problems) == ("incomplete", ["The reader was late."])
 
 
-def test_times_are_kept_to_the_microsecond(tmp_path):
-    """A longer number would only look exact."""
-    loaded = Recording.load(recorded((TextDelta(0, "x"), 1 / 3)).save(tmp_path / "r.jsonl"))
-    assert list(loaded.times) == [0.333333]
-
-
-def test_save_and_load_take_any_path(tmp_path, monkeypatch):
-    """Text and Path, absolute and relative; `save` returns where it is."""
-    monkeypatch.chdir(tmp_path)
-    assert reply().save("a.jsonl") == Path("a.jsonl")
-    assert reply().save(tmp_path / "b.jsonl") == tmp_path / "b.jsonl"
-    assert_same(Recording.load("b.jsonl"), Recording.load(tmp_path / "a.jsonl"))
+def test_it_is_brief_when_printed(tmp_path):
+    """What a notebook shows: how many events, and how it stands; no path and no address."""
+    recording = Recording()
+    journal = Journal(tmp_path, recording)
+    assert repr(journal) == "<Journal: 0 events, open>"
+    journal.write(BlockStop(0), 0.0, 1, 1)
+    assert repr(journal) == "<Journal: 1 event, open>"
+    journal.end(recording)
+    assert repr(journal) == "<Journal: 1 event, ended>"
 
 
 # -- the file --------------------------------------------------------------------------------------
 
 
-def test_a_person_can_read_it(tmp_path):
-    """JSON lines in order of time: head, marks and events under the wire's names, end."""
-    path = reply(labels={"n": 1}).save(tmp_path / "r.jsonl")
-    head, *body, end = lines_of(path)
-    assert head == {
-        "format": "bedrock-nb-recording",
-        "version": 1,
-        "request": {"modelId": "amazon.nova-lite-v1:0", "messages": []},
-        "labels": {"n": 1},
-        "clock": "wire",
-        "started": "2026-01-01T00:00:00.125+00:00",
-    }
-    assert [record["t"] for record in body] == sorted(record["t"] for record in body)
-    assert [record.get("mark") or record["type"] for record in body] == [
-        "sent",
-        "headers",
-        "messageStart",
-        *["contentBlockDelta"] * 3,
-        "contentBlockStop",
-        "messageStop",
-        "metadata",
-        "closed",
-    ]
-    assert body[1]["envelope"] == {"request_id": "abc-1", "http_status": 200, "retries": 1}
-    assert body[3] == {
-        "t": 0.5,
-        "read": 2,
-        "bytes": 140,
-        "type": "contentBlockDelta",
-        "payload": {"contentBlockIndex": 0, "delta": {"text": "Hello"}},
-    }
-    assert end["end"]["status"] == "complete"
-    assert end["end"]["events"] == 7
-
-
-def test_the_digest_is_that_of_the_lines_before_the_end(tmp_path):
-    """Anybody can check it with sha256sum."""
-    path = reply().save(tmp_path / "r.jsonl")
-    *lines, end = path.read_bytes().splitlines(keepends=True)
-    assert json.loads(end)["end"]["sha256"] == sha256(b"".join(lines)).hexdigest()
-
-
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_only_its_owner_may_read_it(tmp_path, umask):
-    """What somebody asked a model is nobody else's business: mode 0600, also over an open file."""
-    path = tmp_path / "r.jsonl"
-    path.touch(0o666)
+    """Mode 0600 from its first byte, and 0700 for each folder that was made."""
     before = os.umask(umask)
     try:
-        reply().save(path)
+        journal = Journal(tmp_path / "new" / "deep", Recording())
     finally:
         os.umask(before)
-    assert path.stat().st_mode & 0o777 == 0o600
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (journal.path, *journal.path.parents[:2])]
+    assert modes == [0o600, 0o700, 0o700]
+    journal.end(Recording())
 
 
-def test_a_recording_that_grows_is_saved_as_far_as_it_is(tmp_path):
-    """While another thread records, each file is sound, and interrupted."""
-    recording = Recording()
-    recording.append(MessageStart("assistant"), 0.0)
-
-    def grow() -> None:
-        for i in range(20_000):
-            recording.append(TextDelta(0, "x"), i / 1000)
-
-    thread = threading.Thread(target=grow)
-    thread.start()
-    lengths = []
-    while thread.is_alive() and len(lengths) < 20:
-        loaded = Recording.load(recording.save(tmp_path / "r.jsonl"))
-        assert loaded.status == "interrupted"
-        assert loaded.text == "x" * (len(loaded) - 1)
-        lengths.append(len(loaded))
-    thread.join()
-    assert lengths == sorted(lengths)
+def test_in_a_folder_it_has_a_name_of_its_own(tmp_path, monkeypatch):
+    """The time of the request in UTC, to the millisecond, and something random; the folder may be new."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "is.there").mkdir()
+    targets = [tmp_path, "made", Path("made"), "made.with/", "is.there", str(tmp_path / "a" / "b")]
+    journals = [Journal(target, Recording(started=1_767_225_600.125)) for target in targets]
+    folders = [str(path.path.parent) for path in journals]
+    assert folders == [str(tmp_path), "made", "made", "made.with", "is.there", str(tmp_path / "a" / "b")]
+    for journal in journals:
+        assert re.fullmatch(r"20260101T000000\.125Z-[0-9a-f]{8}\.jsonl", journal.path.name)
+        journal.end(Recording())
+        assert len(Recording.load(journal.path)) == 0
+    assert len({journal.path.name for journal in journals}) == len(journals)
 
 
-# -- exact frames ----------------------------------------------------------------------------------
+def test_without_a_known_start_the_name_is_the_time_now(tmp_path):
+    """A recording that was begun by hand knows no time of its request."""
+    journal = Journal(tmp_path, Recording())
+    assert re.fullmatch(r"20\d{6}T\d{6}\.\d{3}Z-[0-9a-f]{8}\.jsonl", journal.path.name)
+    journal.end(Recording())
 
 
-def test_exact_frames_are_kept_on_request(tmp_path):
-    """With ``frames=True`` each line has the bytes of its frame, and the body is known again."""
-    events = [MessageStart("assistant"), TextDelta(0, "é"), BlockStop(0), MessageStop("end_turn")]
-    recording = with_body(events)
-    path = recording.save(tmp_path / "r.jsonl", frames=True)
-    frames = [b64decode(record["frame"]) for record in lines_of(path)[1:-1]]
-    assert b"".join(frames) == recording.body
-    assert [len(frame) for frame in frames] == list(recording.sizes)
-    loaded = Recording.load(path)
-    assert loaded.body == recording.body
-    assert list(loaded) == events
-    assert loaded.save(tmp_path / "again.jsonl", frames=True).read_bytes() == path.read_bytes()
+def test_a_file_is_never_overwritten(tmp_path):
+    """A file, a link and one that leads nowhere: each stays as it is, and the lesson names the way."""
+    there, link, nowhere = (tmp_path / name for name in ("r.jsonl", "link.jsonl", "nowhere.jsonl"))
+    there.write_text("mine")
+    link.symlink_to(there)
+    nowhere.symlink_to(tmp_path / "missing.jsonl")
+    for path in (there, link, nowhere):
+        text = said(Journal, path, Recording(), within=tmp_path)
+        assert f"journal {path.name!r} cannot be opened: File exists" in text
+        assert "never overwrites: give a folder" in text
+    assert there.read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == sorted([there, link, nowhere])
 
 
-def test_frames_are_not_kept_unless_asked_for(tmp_path):
-    """They would triple the file."""
-    path = with_body([TextDelta(0, "x")]).save(tmp_path / "r.jsonl")
-    assert all("frame" not in record for record in lines_of(path))
-    assert Recording.load(path).body is None
-
-
-def cut_short(recording: Recording) -> Recording:
-    """The same events; of the body, only the first bytes."""
-    other = recorded(*((event, t, read, nbytes) for t, read, nbytes, event in recording.rows()))
-    other.keep((recording.body or b"")[:-5])
-    return other
-
-
-@pytest.mark.parametrize(
-    "recording",
-    [
-        reply(),
-        Recording(),
-        cut_short(with_body([TextDelta(0, "x"), TextDelta(0, "y")])),
-        recorded((TextDelta(0, "x"), 0.0)),
-    ],
-    ids=["no body", "nothing", "body cut", "no sizes"],
-)
-def test_frames_that_are_not_known_are_not_made_up(tmp_path, recording):
-    """Without the wire's bytes, ``frames=True`` is an error, and leaves no file."""
-    text = said(lambda: recording.save(tmp_path / "r.jsonl", frames=True), within=tmp_path)
-    assert "exact frames" in text
-    assert "without frames" in text
-    assert list(tmp_path.iterdir()) == []
-
-
-# -- writing that fails ----------------------------------------------------------------------------
-
-
-class Strange:
-    """Something that JSON has no form for."""
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Recording(labels={"x": Strange()}),
-        lambda: Recording({"x": {1, 2}}),
-        lambda: Recording(labels={"x": {(1, 2): "y"}}),
-        lambda: Recording(started=1e300),
-        lambda: Recording(labels={"x": np.arange(3)}),
-    ],
-    ids=["object", "set", "tuple as key", "no such year", "array"],
-)
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, make):
-    """When something has no form in JSON, the file that was there stays, and no part of a new one."""
-    path = reply().save(tmp_path / "r.jsonl")
-    before = path.read_bytes()
-    text = said(make().save, path, within=tmp_path)
-    assert "cannot be written" in text
-    assert "text, numbers, lists, dicts and bytes" in text
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_bytes() == before
-
-
-def test_where_nothing_can_be_written_is_said(tmp_path):
-    """A folder that is missing, a folder in the file's place, a file in the folder's place."""
-    (tmp_path / "folder").mkdir()
+def test_where_nothing_can_be_written_is_said_before_anything_is_sent(tmp_path):
+    """A folder that is missing, a file in the folder's place; nothing is left open or behind."""
     (tmp_path / "file").touch()
-    before = sorted(tmp_path.rglob("*"))
-    for place in ("missing/r.jsonl", "folder", "file/r.jsonl"):
-        text = said(reply().save, tmp_path / place, within=tmp_path)
+    files = open_files()
+    for place in ("missing/r.jsonl", "file/r.jsonl", "file/folder/", "file"):
+        text = said(Journal, tmp_path / place, Recording(), within=tmp_path)
         assert repr(Path(place).name) in text
         assert "folder" in text
-    assert sorted(tmp_path.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert open_files() <= files  # of other tests, some may be collected
 
 
 @pytest.mark.parametrize("path", [None, 5, b"r.jsonl", "a\0b"], ids=repr)
 def test_what_is_no_path_is_refused(tmp_path, path):
-    """Both ways, with what was given."""
-    for call in (reply().save, Recording.load):
-        assert f"{path!r} is no path" in said(call, path, within=tmp_path)
+    """With what was given."""
+    assert f"{path!r} is no path" in said(Journal, path, Recording(), within=tmp_path)
 
 
-# -- reading what is not whole ---------------------------------------------------------------------
+def test_a_path_that_no_file_system_has_is_refused(tmp_path):
+    """Half of a surrogate pair cannot be a name."""
+    assert "cannot be opened" in said(Journal, tmp_path / "\ud83d.jsonl", Recording(), within=tmp_path)
 
 
-def test_every_cut_is_seen(tmp_path):
-    """Wherever the file is cut, the whole lines are kept and the status is interrupted."""
-    path, cut = reply().save(tmp_path / "r.jsonl"), tmp_path / "cut.jsonl"
-    data, whole = path.read_bytes(), list(reply())
-    head = data.index(b"\n") + 1
-    for size in range(head, len(data), 7):
-        cut.write_bytes(data[:size])
-        loaded = Recording.load(cut)
-        assert loaded.status == "interrupted"
-        assert list(loaded) == whole[: len(loaded)]
-        number = data[:size].count(b"\n") + 1
-        torn = not data[:size].endswith(b"\n")
-        assert loaded.problems == ([f"Line {number} is torn and was dropped."] if torn else [])
+@pytest.mark.parametrize("durability", ["", "always", None, 5, ["crash"]], ids=repr)
+def test_another_durability_is_refused(tmp_path, durability):
+    """With those that there are; no file and no folder is made."""
+    with pytest.raises(RequestError, match="one of crash, interval, each is wanted"):
+        Journal(tmp_path / "new", Recording(), durability=durability)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_without_its_end_a_file_is_interrupted(tmp_path):
-    """All events are there, and still nobody may take it for complete."""
-    path = reply().save(tmp_path / "r.jsonl")
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+def test_a_request_that_has_no_form_is_refused_before_anything_is_sent(tmp_path):
+    """As `save` refuses it, and no file is left."""
+    with pytest.raises(RecordingError, match="text, numbers, lists, dicts and bytes"):
+        Journal(tmp_path, Recording({"x": {1, 2}}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_every_durability_writes_the_same(tmp_path, durability):
+    """They differ in what the disk has at which time, not in the file; threads end with their journal."""
+    before = set(threading.enumerate())
+    journal = journalled(reply(), tmp_path / f"{durability}.jsonl", durability=durability)
+    plain = journalled(reply(), tmp_path / "plain.jsonl")
+    assert journal.path.read_bytes() == plain.path.read_bytes()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_journal_that_nobody_ends_leaves_nothing_open(tmp_path, monkeypatch, durability):
+    """Dropped, it closes its file, its thread ends, and what it wrote counts as interrupted."""
+    before, files, synced = set(threading.enumerate()), open_files(), threading.Event()
+    journal = Journal(tmp_path, Recording(), durability=durability)
+    monkeypatch.setattr(module, "_sync", lambda fd: synced.set())
+    journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+    assert durability == "crash" or synced.wait(timeout=60)  # the thread has had it in its hands
+    path = journal.path
+    del journal
+    gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert open_files() <= files  # of other tests, some may be collected
     loaded = Recording.load(path)
-    assert (loaded.status, len(loaded), loaded.problems) == ("interrupted", 7, [])
+    assert (loaded.text, loaded.status) == ("x", "interrupted")
 
 
-@pytest.mark.parametrize("status", get_args(Status))
-def test_every_status_comes_back(tmp_path, status):
-    """Each that a recording can have, but for one: nothing more comes into a file."""
+def test_the_tail_is_synced_without_another_write(tmp_path, monkeypatch):
+    """With "interval" the disk has the last event although no other follows."""
+    synced = threading.Event()
+    journal = Journal(tmp_path, Recording(), durability="interval")
+    monkeypatch.setattr(module, "_sync", lambda fd: synced.set())
+    journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+    assert synced.wait(timeout=60)
+    journal.end(Recording())
+
+
+def test_two_journals_in_one_folder(tmp_path):
+    """Replies that stream at once in one process each have a file of their own, and none mixes lines."""
+    made = []
+
+    def run(name: str) -> None:
+        recording = Recording(labels={"name": name}, started=1_767_225_600.125)
+        journal = Journal(tmp_path / "replies", recording, durability="interval")
+        for i in range(500):
+            journal.follow(recording)
+            journal.write(TextDelta(0, f"{name}{i} "), i / 100, i, 100)
+            recording.append(TextDelta(0, f"{name}{i} "), i / 100, i, 100)
+        recording.status = "complete"
+        journal.end(recording)
+        made.append(journal.path)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((tmp_path / "replies").iterdir()) == sorted(made)
+    for path in made:
+        loaded = Recording.load(path)
+        name = loaded.labels["name"]
+        assert loaded.text == "".join(f"{name}{i} " for i in range(500))
+        assert loaded.status == "complete"
+
+
+def test_ending_twice_is_ending_once(tmp_path):
+    """The second call changes nothing, and nothing is written after the end."""
     recording = reply()
-    recording.status = status
-    loaded = Recording.load(recording.save(tmp_path / "r.jsonl"))
-    assert loaded.status == (status if status != "streaming" else "interrupted")
+    journal = journalled(recording, tmp_path / "r.jsonl")
+    before = journal.path.read_bytes()
+    recording.mark("late", 9.0)
+    journal.end(recording)
+    journal.follow(recording)
+    journal.write(TextDelta(0, "late"), 9.0, 9, 9)
+    assert journal.path.read_bytes() == before
+    assert (journal.events, journal.stopped) == (7, None)
 
 
-@pytest.mark.parametrize("number", range(11))
-def test_a_changed_line_is_seen(tmp_path, number):
-    """One digit, anywhere before the end, and the digest does not fit."""
-    path = reply().save(tmp_path / "r.jsonl")
-    lines = path.read_bytes().splitlines(keepends=True)
-    digit = next(c for c in reversed(lines[number]) if chr(c) in "123456789")
-    place = lines[number].rindex(digit)
-    lines[number] = lines[number][:place] + b"%d" % (int(chr(digit)) % 9 + 1) + lines[number][place + 1 :]
-    path.write_bytes(b"".join(lines))
-    assert "changed" in said(Recording.load, path, within=tmp_path) or number == 0
+# -- what is not whole -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (lambda lines: [*lines[:4], *lines[5:]], "changed after it was recorded"),
-        (lambda lines: [*lines[:5], lines[4], *lines[5:]], "changed after it was recorded"),
-        (lambda lines: [*lines, lines[4]], "goes on after its end"),
-        (lambda lines: [*lines, *lines], "goes on after its end"),
-        (lambda lines: [*lines[:-1], b'{"end":5}\n'], "changed after it was recorded"),
-        (lambda lines: [*lines[:-1], b'{"end":{}}\n'], "changed after it was recorded"),
-        (lambda lines: [*lines[:-1], lines[-1].replace(b'"complete"', b"0")], "how the reply ended"),
-        (lambda lines: [*lines[:-1], lines[-1].replace(b"complete", b"done")], "how the reply ended"),
-        (lambda lines: [*lines[:2], b"\n", *lines[2:]], "Line 3 of 'r.jsonl' is not JSON"),
-        (lambda lines: [*lines[:2], b"{oops\n", *lines[2:]], "Line 3 of 'r.jsonl' is not JSON"),
-        (lambda lines: [*lines[:2], b"[" * 10**5 + b"\n"], "Line 3 of 'r.jsonl' is not JSON"),
-        (lambda lines: [*lines[:2], b"[]\n"], "Line 3 of 'r.jsonl' is not a JSON object"),
-        (lambda lines: [*lines[:2], b"{}\n"], "Line 3 of 'r.jsonl' is not an event"),
-    ],
-)
-def test_other_changes_are_seen(tmp_path, change, text):
-    """A line taken out, put in or doubled, something after the end, an end that is none."""
-    path = reply().save(tmp_path / "r.jsonl")
-    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
-    assert text in said(Recording.load, path, within=tmp_path)
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_file_cut_anywhere_gives_its_whole_lines(tmp_path, ended):
+    """At every byte: the events of the whole lines, or an error if not even the head is one."""
+    recording = Recording({"modelId": "m"})
+    journal = Journal(tmp_path / "r.jsonl", recording)
+    recording.mark("headers", 0.125)
+    recording.envelope = {"request_id": "é"}
+    events = [MessageStart("assistant"), TextDelta(0, 'é\n"\ud83d'), TextDelta(0, "\u2028"), BlockStop(0)]
+    for i, event in enumerate(events):
+        journal.follow(recording)
+        journal.write(event, i / 8, i, 99)
+    recording.status = "complete"
+    if ended:
+        journal.end(recording)
+    data, cut = journal.path.read_bytes(), tmp_path / "cut.jsonl"
+    for size in range(len(data)):
+        part = data[:size]
+        cut.write_bytes(part)
+        whole = part.splitlines(keepends=True)
+        torn = bool(whole) and not whole[-1].endswith(b"\n")
+        if size < data.index(b"\n"):
+            assert "not a recording" in said(Recording.load, cut, within=tmp_path)
+            continue
+        loaded = Recording.load(cut)
+        count = sum(b'"type"' in line and line.endswith(b"\n") for line in whole)
+        assert list(loaded) == events[:count]
+        assert loaded.status == "interrupted"
+        torn &= len(whole) > 1
+        assert loaded.problems == ([f"Line {len(whole)} is torn and was dropped."] if torn else [])
 
 
-@pytest.mark.parametrize(
-    ("record", "why"),
-    [
-        ({**DELTA, "t": "0.5"}, "t is no number"),
-        ({**DELTA, "t": 10**400}, "float"),
-        ({**DELTA, "read": -1}, "read -1"),
-        ({**DELTA, "bytes": 2**40}, str(2**40)),
-        ({**DELTA, "type": ["x"]}, "type is no text"),
-        ({**DELTA, "payload": []}, "object is wanted"),
-        ({**DELTA, "payload": {"contentBlockIndex": 0, "delta": {"text": 5}}}, "str expected"),
-        ({**DELTA, "frame": "not base64!"}, "Error"),
-        ({"t": 0.5, "mark": "sent", "envelope": 5}, "TypeError"),
-        ({"mark": "sent"}, "KeyError"),
-        ({"t": 0.5, "type": "messageStart"}, "KeyError"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_line_that_is_no_event_is_named(tmp_path, record, why):
-    """The error gives the number of the line and what is wrong with it."""
-    text = said(Recording.load, write(tmp_path / "r.jsonl", HEAD, DELTA, record), within=tmp_path)
-    assert "Line 3 of 'r.jsonl' is not an event" in text
-    assert why in text
+def test_a_line_torn_anywhere_else_is_an_error(tmp_path):
+    """Nobody who only appends leaves one: such a file was changed."""
+    path = journalled(reply(), tmp_path / "r.jsonl").path
+    lines = path.read_bytes().splitlines(keepends=True)[:-1]
+    for number in range(1, len(lines) - 1):
+        path.write_bytes(b"".join([*lines[:number], lines[number][:-9], *lines[number + 1 :]]))
+        assert f"Line {number + 1} of 'r.jsonl' is not JSON" in said(Recording.load, path, within=tmp_path)
 
 
-@pytest.mark.parametrize("version", [2, 99, 10**30])
-def test_a_newer_version_says_what_to_do(tmp_path, version):
-    """Whatever else a newer format has in its first line."""
-    path = write(tmp_path / "r.jsonl", {"format": journal.FORMAT, "version": version, "request": [1]})
-    text = said(Recording.load, path, within=tmp_path)
-    assert f"version {version!s:.20}" in text
-    assert "reads up to 1" in text
-    assert "Install a newer bedrock-nb" in text
+# -- kill -9 ---------------------------------------------------------------------------------------
 
+#: Forks a writer for each moment, reads the numbers that it shows, and kills it after so many of them.
+KILLED = """
+import json, os, random, signal, sys
+from bedrock_nb.events import TextDelta
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\n",
-        b"hello\n",
-        b"{}\n",
-        b"[]\n",
-        b"\x89PNG\r\n\x1a\n\0\0",
-        b"[" * 10**5,
-        json.dumps({"format": "har", "version": 1}).encode(),
-        *(json.dumps({**HEAD, "version": v}).encode() for v in (0, -1, None, "1", 1.5, True, float("inf"))),
-    ],
-    ids=lambda content: repr(content[:60]),
-)
-def test_what_is_not_a_recording_is_said(tmp_path, content):
-    """Empty, binary, other JSON, no sensible version: what was given, and what is wanted."""
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(content)
-    text = said(Recording.load, path, within=tmp_path)
-    assert "'r.jsonl' is not a recording" in text
-    assert "Recording.save" in text
-
-
-@pytest.mark.parametrize(
-    "head",
-    [{"request": 5}, {"labels": "x"}, {"started": 5}, {"started": "yesterday"}, {"envelope": 5}],
-    ids=repr,
-)
-def test_a_damaged_head_is_said(tmp_path, head):
-    """The format is right and something else in the first line is not."""
-    path = write(tmp_path / "r.jsonl", {**HEAD, **head})
-    assert "first line of 'r.jsonl' is damaged" in said(Recording.load, path, within=tmp_path)
-
-
-def test_what_cannot_be_read_is_said(tmp_path):
-    """A file that is not there, and a folder."""
-    assert "'no.jsonl' cannot be read: No such file" in said(
-        Recording.load, tmp_path / "no.jsonl", within=tmp_path
-    )
-    assert "cannot be read: Is a directory" in said(Recording.load, tmp_path, within=tmp_path.parent)
-
-
-# -- any bytes -------------------------------------------------------------------------------------
-
-
-def load_or_refuse(path: Path) -> Recording | None:
-    """Load; a RecordingError is an answer too, any other exception is none."""
-    try:
-        return Recording.load(path)
-    except RecordingError:
-        return None
-
-
-def use(recording: Recording, folder: Path) -> None:
-    """What a notebook does with a recording: it must stand that, whatever the file held."""
-    assert repr(recording)
-    assert recording.message.text == recording.text
-    assert nb.metrics.measure(recording)
-    assert len(nb.events(recording)) == len(recording) + len({"request", *recording.marks})
-    assert len(nb.summary(recording)) == 1
-    loaded = Recording.load(recording.save(folder / "used.jsonl"))
-    assert list(loaded) == list(recording)
-    assert_same(Recording.load(loaded.save(folder / "used.jsonl")), loaded)
-
-
-@settings(deadline=None)
-@given(data=st.binary(max_size=200))
-def test_any_bytes_are_a_recording_or_a_recording_error(folder, data):
-    """Junk never ends in another exception."""
-    path = folder / "junk.jsonl"
-    path.write_bytes(data)
-    load_or_refuse(path)
-
-
-@settings(deadline=None, max_examples=80)
-@given(data=st.data())
-def test_a_damaged_file_is_a_recording_or_a_recording_error(folder, data):
-    """Bytes changed, dropped or put in, with and without the end that would give it away."""
-    path = reply(labels={"a": 1}).save(folder / "damaged.jsonl")
-    content = bytearray(path.read_bytes())
-    ended = data.draw(st.booleans())
-    if not ended:
-        del content[content.index(b'{"end"') :]
-    for _ in range(data.draw(st.integers(1, 3))):
-        begin = data.draw(st.integers(0, len(content)))
-        length = data.draw(st.integers(0, 3))
-        content[begin : begin + length] = data.draw(st.binary(max_size=3) | st.just(b"1"))
-    path.write_bytes(content)
-    loaded = load_or_refuse(path)
-    if loaded is not None:
-        assert loaded.status in ("interrupted", "complete" if ended else "interrupted")
-
-
-@settings(deadline=None, max_examples=80)
-@given(data=st.data())
-def test_any_json_in_the_place_of_any_member(folder, data):
-    """A file that is JSON throughout and means anything at all: refused, or of use to the end."""
-    records = lines_of(reply(labels={"a": 1}).save(folder / "any.jsonl"))[:-1]
-    for _ in range(data.draw(st.integers(1, 3))):
-        node = data.draw(st.sampled_from(records[1:]))
+folder, durability, moments, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+draw = random.Random(8)
+for moment in range(moments):
+    wanted, length = draw.randint(1, most), draw.choice([1, 30, 3000])
+    path = os.path.join(folder, f"{moment}.jsonl")
+    out, into = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(out)
+        recording = Recording({"modelId": "m"})
+        journal = Journal(path, recording, durability=durability)
+        number = 0
         while True:
-            key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
-            if not isinstance(node[key], dict | list) or not node[key] or data.draw(st.booleans()):
-                break
-            node = node[key]
-        node[key] = data.draw(ODD | JSON)
-    loaded = load_or_refuse(write(folder / "any.jsonl", *records))
-    if loaded is not None:
-        use(loaded, folder)
+            journal.follow(recording)
+            journal.write(TextDelta(0, f"{number} " + "x" * length), number / 1000, number, 100)
+            os.write(into, b"%d\\n" % number)
+            number += 1
+    os.close(into)
+    with os.fdopen(out, "rb") as shown:
+        for _ in range(wanted):
+            last = int(shown.readline())
+        os.kill(child, signal.SIGKILL)
+        for line in shown:
+            last = int(line) if line.endswith(b"\\n") else last
+    os.waitpid(child, 0)
+    print(json.dumps([path, last]))
+"""
 
 
-def test_errors_are_of_one_tree():
-    """Who catches BedrockNbError or ValueError catches what is wrong with a file."""
-    assert issubclass(RecordingError, BedrockNbError)
-    assert issubclass(RecordingError, ValueError)
+@pytest.mark.parametrize(
+    ("durability", "moments", "most"), [("crash", 50, 3000), ("interval", 20, 3000), ("each", 10, 100)]
+)
+def test_an_event_that_was_shown_survives_kill_9(tmp_path, durability, moments, most):
+    """A process that writes as fast as it can, killed at random moments: no shown event is missing."""
+    command = [sys.executable, "-c", KILLED, str(tmp_path), durability, str(moments), str(most)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rounds) == moments
+    for path, last in rounds:
+        loaded = Recording.load(path)
+        assert loaded.status == "interrupted"
+        assert len(loaded) > last
+        numbers = [int(loaded.text_of(i).split(" ")[0]) for i in range(len(loaded))]
+        assert numbers == list(range(len(loaded)))
 
 
-def test_a_fault_is_written_under_the_wires_name(tmp_path):
-    """An exception frame as Bedrock names it; what only a client can see, as a fault of its class."""
-    recording = recorded((StreamFault(StreamError("Cut.", remedy="Ask again.")), 0.0))
-    record = lines_of(recording.save(tmp_path / "r.jsonl"))[1]
-    assert (record["type"], record["payload"]) == to_wire(recording.event(0))
-    assert record["payload"] == {"error": "StreamError", "message": "Cut.", "remedy": "Ask again."}
+# -- a disk that is full ---------------------------------------------------------------------------
+
+#: Writes ten events into files that may have so many bytes more than the head; tells what came of it.
+FULL = """
+import json, resource, sys
+from bedrock_nb.events import TextDelta
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording
+
+folder, durability, spaces = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for space in spaces:
+    recording = Recording({"modelId": "m"})
+    journal = Journal(f"{folder}/{space}.jsonl", recording, durability=durability)
+    head = journal.path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (head + space, hard))
+    for number in range(10):
+        journal.write(TextDelta(0, "x"), 0.5, 1, 100)
+        recording.append(TextDelta(0, "x"), 0.5, 1, 100)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (head + space if space % 2 else hard, hard))
+    journal.write(TextDelta(0, "after"), 0.5, 1, 100)
+    recording.status = "complete"
+    recording.mark("closed", 1.0)
+    journal.end(recording)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    print(json.dumps([space, journal.events, journal.stopped, recording.problems, len(recording)]))
+"""
+LINE = len(event_line(TextDelta(0, "x"), 0.5, 1, 100))
 
 
-def test_problems_are_kept(tmp_path):
-    """What is wrong with a measurement must not be lost with the session."""
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_full_disk_stops_the_journal_and_not_the_reply(tmp_path, durability):
+    """Wherever the room ends, whole lines stay, no end follows, and what happened is said where it counts."""
+    spaces = [0, 1, LINE - 1, LINE, LINE + 1, 5 * LINE + 7, 5 * LINE, 9 * LINE + 2, 10 * LINE - 1]
+    command = [sys.executable, "-c", FULL, str(tmp_path), durability, json.dumps(spaces)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [space for space, *_ in told] == spaces
+    for space, events, stopped, problems, recorded in told:
+        assert events == space // LINE
+        assert stopped == f"The journal stopped at event {events}: File too large."
+        assert (problems, recorded) == ([stopped], 10)
+        loaded = Recording.load(tmp_path / f"{space}.jsonl")
+        assert (len(loaded), loaded.status, loaded.marks) == (events, "interrupted", {})
+        torn = space % LINE != 0
+        assert loaded.problems == ([f"Line {events + 2} is torn and was dropped."] if torn else [])
+
+
+NO_ROOM = """
+import resource, sys
+from bedrock_nb.errors import RecordingError
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording
+
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+recording = Recording()
+try:
+    Journal(sys.argv[1], recording)
+except RecordingError as err:
+    print(err, recording.problems)
+"""
+
+
+def test_no_room_for_the_head_is_said_before_anything_is_sent(tmp_path):
+    """A file that nothing can be written into is not left behind."""
+    command = [sys.executable, "-c", NO_ROOM, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "cannot be opened: File too large" in done.stdout
+    assert done.stdout.endswith("[]\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fails_stops_the_journal(tmp_path, monkeypatch):
+    """An error of fdatasync, at an event, in the thread or at the end: said once, raised never."""
+
+    def fail(fd: int) -> None:
+        failed.set()
+        raise OSError(5, "Input/output error")
+
+    for durability in ("each", "interval"):
+        failed = threading.Event()
+        recording = Recording()
+        journal = Journal(tmp_path, recording, durability=durability)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_sync", fail)
+            journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+            assert failed.wait(timeout=60)
+            journal.write(TextDelta(0, "y"), 0.5, 1, 10)
+            journal.end(recording)
+        assert re.fullmatch(
+            r"The journal stopped at event [012]: Input/output error\.", journal.stopped or ""
+        )
+        assert recording.problems == [journal.stopped]
+        assert repr(journal).endswith("stopped>")
+
+
+def test_what_has_no_form_in_json_stops_the_journal(tmp_path):
+    """The reply goes on; an event that only the fold makes is the caller's mistake, and not written."""
     recording = Recording()
-    recording.status, recording.problems = "complete", ["The reader was late."]
-    assert Recording.load(recording.save(tmp_path / "a.jsonl")).problems == ["The reader was late."]
+    journal = Journal(tmp_path, recording)
+    with pytest.raises(RequestError, match="made by the fold"):
+        journal.write(ToolUse(0, "id", "name", {}), 0.5, 1, 10)
+    journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+    journal.write(Unknown("x", {"y": {1, 2}}), 0.5, 1, 10)
+    journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+    journal.end(recording)
+    assert journal.stopped == (
+        "The journal stopped at event 1: it cannot be written as JSON (a set has no form in JSON)."
+    )
+    assert recording.problems == [journal.stopped]
+    assert len(Recording.load(journal.path)) == 1
+    for name, what in (("sent", "a mark"), ("", "its end")):
+        other = Recording()
+        journal = Journal(tmp_path, other)
+        other.marks = {name: 0.5} if name else {}
+        other.envelope = {"x": {1, 2}}
+        journal.end(other)
+        assert f"event 0: {what} cannot be written" in (journal.stopped or "")
+        assert Recording.load(journal.path).status == "interrupted"
+
+
+def test_a_file_that_somebody_else_wrote_into_gets_no_end(tmp_path):
+    """The digest could not be that of its lines, and it would pass for changed."""
+    recording = Recording()
+    journal = Journal(tmp_path, recording)
+    journal.write(TextDelta(0, "x"), 0.5, 1, 10)
+    with journal.path.open("ab") as file:
+        file.write(event_line(TextDelta(0, "y"), 0.5, 1, 10))
+    journal.end(recording)
+    assert journal.stopped == "The journal stopped at event 1: somebody else wrote into the file."
+    assert Recording.load(journal.path).status == "interrupted"
+
+
+FORKED = """
+import os, sys
+from bedrock_nb.events import TextDelta
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording
+
+recording = Recording()
+journal = Journal(sys.argv[1], recording)
+journal.write(TextDelta(0, "parent"), 0.5, 1, 10)
+child = os.fork()
+if not child:
+    recording.mark("closed", 1.0)
+    journal.follow(recording)
+    journal.write(TextDelta(0, "child"), 0.5, 1, 10)
+    journal.end(recording)
+    print(journal.stopped, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+journal.write(TextDelta(0, "parent"), 0.5, 1, 10)
+recording.status = "complete"
+journal.end(recording)
+"""
+
+
+def test_a_forked_process_leaves_the_file_to_its_parent(tmp_path):
+    """What it would write, its end above all, would spoil a file that is still being written."""
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "r.jsonl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "stopped at event 1: this process was forked" in done.stdout
+    loaded = Recording.load(tmp_path / "r.jsonl")
+    assert (loaded.text, loaded.status, loaded.problems) == ("parentparent", "complete", [])
+
+
+# -- interrupts ------------------------------------------------------------------------------------
+
+_OURS = {module.__file__, event_line.__code__.co_filename}
+
+
+class Striking:
+    """While it is entered: at bytecode number ``n`` of the journal's code, call ``strike`` once.
+
+    Unlike a signal, it strikes at truly every bytecode. ``struck`` tells whether there was such a one.
+    """
+
+    def __init__(self, n: int, strike: Any) -> None:
+        self.left, self.strike, self.struck = n, strike, False
+
+    def __call__(self, frame: FrameType, what: str, arg: Any) -> Any:
+        if frame.f_code.co_filename not in _OURS:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if what == "opcode" and not self.struck:
+            self.left -= 1
+            if self.left < 0:
+                self.struck = True
+                self.strike()
+        return self
+
+    def __enter__(self) -> Striking:
+        self.before = sys.gettrace()
+        sys.settrace(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.settrace(self.before)
+
+
+def interrupt() -> None:
+    """What Stop does in a notebook."""
+    raise KeyboardInterrupt
+
+
+EACH = [MessageStart("assistant"), TextDelta(0, "é"), TextDelta(0, "\ud83d"), MessageStop("end_turn")]
+
+
+def begun(path: Path, durability: str = "crash") -> tuple[Journal, Recording]:
+    """A journal with its first event, and a recording with marks to come."""
+    path.unlink(missing_ok=True)
+    recording = Recording({"modelId": "m"})
+    journal = Journal(path, recording, durability=durability)
+    journal.write(EACH[0], 0.25, 1, 100)
+    recording.mark("headers", 0.125)
+    recording.envelope = {"request_id": "abc"}
+    return journal, recording
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["ends then", "goes on"])
+def test_an_interrupt_anywhere_in_writing_loses_nothing(tmp_path, goes_on):
+    """At every bytecode: what was shown is in the file, at most the struck event besides; the end fits."""
+    path, n, struck = tmp_path / "r.jsonl", 0, True
+    while struck:
+        journal, recording = begun(path)
+        shown = [EACH[0]]
+        with Striking(n, interrupt) as strike:
+            for event in EACH[1:]:
+                try:
+                    journal.follow(recording)
+                    journal.write(event, 0.5, 2, 100)
+                    shown.append(event)
+                except KeyboardInterrupt:
+                    if not goes_on:
+                        break
+        struck, n = strike.struck, n + 1
+        recording.status = "cancelled"
+        recording.mark("closed", 1.0)
+        journal.end(recording)
+        loaded = Recording.load(path)
+        assert (loaded.status, loaded.problems, journal.stopped) == ("cancelled", [], None)
+        assert (loaded.marks, loaded.envelope) == (recording.marks, recording.envelope)
+        there = list(loaded)
+        assert there in (EACH[: len(there)], shown)
+        assert len(shown) <= len(there) <= len(shown) + struck
+        assert all(event in there for event in shown)
+    assert n > 200
+
+
+@pytest.mark.parametrize("durability", ["crash", "each"])
+@pytest.mark.parametrize("again", [True, False], ids=["ended again", "left"])
+def test_an_interrupt_anywhere_in_ending_leaves_a_sound_file(tmp_path, durability, again):
+    """At every bytecode: ended again it is whole, once and only once; left alone whole or interrupted."""
+    path, n, struck = tmp_path / "r.jsonl", 0, True
+    while struck:
+        journal, recording = begun(path, durability)
+        recording.status = "complete"
+        recording.mark("closed", 1.0)
+        with Striking(n, interrupt) as strike:
+            try:
+                journal.end(recording)
+            except KeyboardInterrupt:
+                if again:
+                    journal.end(recording)
+        struck, n = strike.struck, n + 1
+        del journal
+        loaded = Recording.load(path)
+        assert (list(loaded), loaded.problems, recording.problems) == (EACH[:1], [], [])
+        if again or not struck:
+            assert loaded.status == "complete"
+            assert (loaded.marks, loaded.envelope) == (recording.marks, recording.envelope)
+        else:
+            assert loaded.status in ("complete", "interrupted")
+    assert n > 200
+
+
+def test_a_handler_may_end_the_journal_that_it_interrupts(tmp_path):
+    """At every bytecode of a write, and of the end itself: one end, and nothing after it."""
+    path, n, struck = tmp_path / "r.jsonl", 0, True
+    while struck:
+        journal, recording = begun(path)
+        recording.status = "cancelled"
+        with Striking(n, lambda journal=journal, recording=recording: journal.end(recording)) as strike:
+            for event in EACH[1:]:
+                journal.follow(recording)
+                journal.write(event, 0.5, 2, 100)
+            journal.end(recording)
+        struck, n = strike.struck, n + 1
+        loaded = Recording.load(path)
+        assert (loaded.status, loaded.problems, recording.problems) == ("cancelled", [], [])
+        assert list(loaded) == EACH[: len(loaded)]
+        assert [number for number, line in enumerate(lines_of(path), 1) if "end" in line] == [
+            len(lines_of(path))
+        ]
+    assert n > 200
+
+
+def test_a_torn_line_that_an_interrupt_left_gets_no_end(tmp_path):
+    """Where a write was cut short and nobody could say so, the file's size does."""
+    for n in range(1000):
+        journal, recording = begun(tmp_path / "r.jsonl")
+        with Striking(n, interrupt), pytest.raises(KeyboardInterrupt):
+            journal.write(EACH[1], 0.5, 2, 100)
+        if journal._pending is not None:  # the first bytecode at which it may be in the file, and is not
+            break
+    with journal.path.open("ab") as file:
+        file.write(b'{"t":0.5,')
+    journal.end(recording)
+    assert journal.stopped == "The journal stopped at event 1: its last line is torn."
+    loaded = Recording.load(journal.path)
+    assert (list(loaded), loaded.status) == (EACH[:1], "interrupted")
+
+
+def test_the_head_names_the_format(tmp_path):
+    """Whoever finds such a file, also an interrupted one, can tell what it is."""
+    journal = Journal(tmp_path, Recording())
+    assert lines_of(journal.path)[0]["format"] == FORMAT
+    journal.end(Recording())

@@ -61,6 +61,7 @@ def test_every_formula_on_a_reply_by_hand():
         "e2e_tps": 2.0,  # 4 / 2.00
         "server_latency_ms": 1600,
         "retries": 1,
+        "retry_s": 0.0,
         "input_tokens": 9,
         "cache_read_tokens": 0,
         "cache_write_tokens": 0,
@@ -295,6 +296,7 @@ def test_the_table_has_the_metrics_of_the_design():
         "e2e_tps",
         "server_latency_ms",
         "retries",
+        "retry_s",
         "input_tokens",
         "cache_read_tokens",
         "cache_write_tokens",

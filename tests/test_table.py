@@ -80,7 +80,7 @@ def test_the_columns_are_those_of_the_design():
     assert " ".join(EVENT_COLUMNS) == "recording seq t_s gap_s type block text chars bytes tokens_est read"
     assert " ".join(SUMMARY_COLUMNS) == (
         "model status stop_reason t_headers_s t_first_event_s ttft_s ttfvt_s ttlt_s e2e_s tpot_s gap_p50_s "
-        "gap_p99_s output_tps e2e_tps server_latency_ms retries input_tokens cache_read_tokens "
+        "gap_p99_s output_tps e2e_tps server_latency_ms retries retry_s input_tokens cache_read_tokens "
         "cache_write_tokens total_input_tokens output_tokens request_id"
     )
 

@@ -8,12 +8,18 @@ are copied on the way in and on the way out, so that nothing done to them later 
 
 from __future__ import annotations
 
+import importlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from bedrock_nb.errors import RequestError
+from botocore.exceptions import ClientError
+
+from bedrock_nb import settings
+from bedrock_nb.errors import RequestError, StreamError, refused
+from bedrock_nb.mend import Keep, resendable
 from bedrock_nb.message import Message
 
 if TYPE_CHECKING:
@@ -174,24 +180,37 @@ class Request:
         """A copy with some settings changed."""
         return replace(self, **changes)
 
-    def after(self, reply: Any, prompt: str) -> Request:
+    def after(self, reply: Any, prompt: str, *, reasoning: Keep | None = None) -> Request:
         """The next request: settings kept, the assistant's turn appended, a new prompt.
+
+        An answer that broke off is appended as far as it came, in a form that the service takes: see
+        `mend.resendable`.
 
         Parameters
         ----------
-        reply : Reply, Message or dict
+        reply : Reply, Recording, Message or dict
             What the model answered to this request.
         prompt : str
             The next user turn.
+        reasoning : {"signed", "drop", "keep"}, optional
+            What becomes of the model's reasoning. By default all of a whole answer is kept, and of one that
+            broke off what is signed.
+
+        Raises
+        ------
+        RequestError
+            The reply has nothing in it to go on from.
         """
-        answer = _as_dict(getattr(reply, "message", reply))
-        if not answer["content"]:
+        message, broke_off = _answer(reply)
+        keep = reasoning or ("signed" if broke_off else "keep")
+        turns = resendable(message, reasoning=keep, interrupted=broke_off)
+        if not turns:
             raise RequestError(
                 "There is no answer to go on from: the reply has no content.", remedy="Ask again instead."
             )
-        # Models stream empty text blocks now and then; Converse refuses them when they come back.
-        answer["content"] = [b for b in answer["content"] if not _blank(b)] or answer["content"]
-        return replace(self, messages=(*self.conversation, answer), prompt=prompt)
+        results = turns[1]["content"] if len(turns) > 1 else []
+        next_ = [*results, {"text": prompt}] if results else prompt
+        return replace(self, messages=(*self.conversation, turns[0]), prompt=next_)
 
     def stream(self, client: Any, **options: Any) -> Reply:
         """Send it and stream the answer: ``bedrock_nb.stream(client, request)``."""
@@ -209,13 +228,49 @@ class Request:
         Returns
         -------
         Message
+
+        Raises
+        ------
+        RequestError
+            The object is no such client.
+        RefusedError
+            The service answers with an HTTP error; a class of its own for each, caught as boto3's, too.
         """
         if not hasattr(client, "converse"):
             raise RequestError(
                 f"A {type(client).__name__} has no converse.",
                 remedy="Give the client of bedrock_nb.connect(), or boto3.client('bedrock-runtime').",
             )
-        return Message.from_dict(client.converse(**self.to_kwargs())["output"]["message"])
+        audit = importlib.import_module("bedrock_nb.audit")  # late: it stands above this module
+        asked, started, begin = self.to_kwargs(), time.time(), time.perf_counter()
+        try:
+            response = client.converse(**asked)
+        except ClientError as err:
+            error = refused(err)
+            error.original = err
+            audit.log_call(asked, error, started, time.perf_counter() - begin)
+            plain = settings.current().errors == "plain"
+            if plain:
+                error.mask()
+            raise error from None if plain else err
+        except BaseException as err:  # an interrupt too: a call that was made is in the log
+            audit.log_call(asked, err, started, time.perf_counter() - begin)
+            raise
+        audit.log_call(asked, response, started, time.perf_counter() - begin)
+        return Message.from_dict(response["output"]["message"])
+
+
+def _answer(reply: Any) -> tuple[Message, bool]:
+    """The message in anything that has one, and whether it broke off."""
+    if isinstance(reply, Message):
+        return reply, reply.partial
+    if isinstance(reply, Mapping):
+        return Message.from_dict(_as_dict(reply)), False
+    try:
+        message = reply.message
+    except StreamError:  # what came of it
+        message = reply.snapshot
+    return message, message.partial or getattr(reply, "status", "complete") != "complete"
 
 
 def own(node: Any) -> Any:

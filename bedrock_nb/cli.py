@@ -11,6 +11,8 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 import bedrock_nb as nb
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
-from bedrock_nb.server import Latency
+from bedrock_nb.server import Latency, faults
 
 __all__ = ["main"]
 
@@ -80,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         default=law.per_token,
         help="seconds for each token after it (default: %(default)s)",
     )
+    serve.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[:ARG=VALUE,...]",
+        help=f"spoil every reply, as in cut:after=10; more than one are joined ({', '.join(faults.FAULTS)})",
+    )
     serve.set_defaults(run=_serve)
 
     stream = commands.add_parser("stream", help="stream the answer to one prompt")
@@ -107,7 +116,8 @@ def _lab(chosen: argparse.Namespace) -> int:
 def _serve(chosen: argparse.Namespace) -> int:
     from bedrock_nb.server.process import serve
 
-    serve(chosen.host, chosen.port, Latency(chosen.ttft, chosen.per_token))
+    fault = reduce(or_, map(faults.parse, chosen.fault)) if chosen.fault else None
+    serve(chosen.host, chosen.port, Latency(chosen.ttft, chosen.per_token), faults=fault)
     return 0
 
 

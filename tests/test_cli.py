@@ -54,6 +54,8 @@ def test_stream_prints_text_table_plot_and_recording(endpoint, tmp_path):
         (["stream", "x", "--target", "nowhere"], "no target 'nowhere'"),
         (["stream", "x", "--temperature", "3"], "from 0 to 1"),
         (["serve", "--host", "0.0.0.0"], "on this machine only"),
+        (["serve", "--fault", "nonsense"], "no fault 'nonsense'"),
+        (["serve", "--fault", "cut:after=-1"], "after of the fault cut is -1"),
         (["lab", "no-such-folder"], "no lessons in 'no-such-folder'"),
     ],
 )
@@ -98,6 +100,25 @@ def test_serve_says_where_it_is_and_ends_on_ctrl_c():
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert out.endswith("Stopped.\n")
+
+
+def test_serve_spoils_replies_as_it_is_told():
+    """Faults that are given one after the other are applied in that order."""
+    words = "refuse:status=429,message=Not now."
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bedrock_nb", "serve", "--port=0", "--fault=slow_head:0", "--fault", words],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        url = [process.stdout.readline() for _ in range(2)][1].strip().partition("=")[2]
+        done = command("stream", "hello", "--target", url)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert done.returncode == 1
+    assert "ThrottlingException" in done.stderr
+    assert "Not now." in done.stderr
 
 
 @pytest.mark.parametrize("name", ["missing/x.png", "x.xyz"])

@@ -3,7 +3,8 @@
 Three ways to run it: `local` in a process of its own, shared by all who ask (what ``connect("local")``
 does); `BedrockServer` in a thread of this process, with a responder and a latency law of your own; and
 ``bedrock-nb serve`` by hand. Inside, a request meets ``endpoint`` (HTTP) > ``validation`` > a responder of
-``responders`` > the law of ``latency``, and the recording that results is performed on the socket.
+``responders`` > the law of ``latency``, and the recording that results is performed on the socket, with one
+of the `faults` if that is wanted.
 
 Strategy here: a thread with its own event loop. aiohttp and the service model are imported when a server
 starts and not before, so that a client of one does not wait for them.
@@ -13,11 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bedrock_nb.errors import RequestError, ServerError
+from bedrock_nb.server import faults as faults
+from bedrock_nb.server.fault import Faults, plan
 from bedrock_nb.server.latency import INSTANT, Latency
 from bedrock_nb.server.loopback import loopback_client
 from bedrock_nb.server.process import local, serve
@@ -26,7 +31,17 @@ from bedrock_nb.server.responders import Responder, canned, recorded
 if TYPE_CHECKING:
     from bedrock_nb.server.endpoint import Listener
 
-__all__ = ["INSTANT", "BedrockServer", "Latency", "canned", "local", "loopback_client", "recorded", "serve"]
+__all__ = [
+    "INSTANT",
+    "BedrockServer",
+    "Latency",
+    "canned",
+    "faults",
+    "local",
+    "loopback_client",
+    "recorded",
+    "serve",
+]
 
 _START_LIMIT = 20.0  # seconds
 
@@ -43,6 +58,10 @@ class BedrockServer:
         From a `Request` to the `Recording` of its answer; called in a thread.
     latency : Latency, optional
         When events are sent, for recordings that have no times of their own.
+    faults : Fault, sequence, or function, optional
+        What goes wrong, made by the functions of `faults`. One fault is for every reply. A sequence has one
+        for each request in turn, None for a sound reply; after its last, replies are sound. A function goes
+        from a `Request` to a fault or None. Requests that are refused as invalid do not count.
     host : str
         A loopback address.
     port : int
@@ -70,6 +89,7 @@ class BedrockServer:
         responder: Responder = canned,
         *,
         latency: Latency | None = None,
+        faults: Faults = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -84,6 +104,7 @@ class BedrockServer:
                 remedy="Give a Latency, such as Latency(ttft=0.5, per_token=0.01).",
             )
         self.responder, self.latency = responder, latency if latency is not None else Latency()
+        self._plan = plan(faults)
         self._address = (host, port)
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, asyncio.Event] | None = None
         self._listener: Listener | None = None
@@ -100,6 +121,28 @@ class BedrockServer:
     def client(self, **kwargs: Any) -> Any:
         """A real boto3 ``bedrock-runtime`` client for this server; see `loopback_client`."""
         return loopback_client(self.endpoint_url, **kwargs)
+
+    @contextmanager
+    def fault(self, faults: Faults) -> Iterator[BedrockServer]:
+        """Set what goes wrong for the time of a ``with`` block, in place of what was set before.
+
+        Parameters
+        ----------
+        faults : Fault, sequence, or function
+            As for the server itself. A reply keeps the fault with which it began, also after the block.
+
+        Examples
+        --------
+        >>> with BedrockServer() as server, server.fault(nb.server.faults.reset(after=5)):
+        ...     nb.stream(server.client(), "Tell me about rainbows").text
+        Traceback (most recent call last):
+        bedrock_nb.errors.ConnectionLost: …
+        """
+        before, self._plan = self._plan, plan(faults)
+        try:
+            yield self
+        finally:
+            self._plan = before
 
     def start(self) -> BedrockServer:
         """Listen. Nothing happens if it does already."""
@@ -131,7 +174,7 @@ class BedrockServer:
 
         async def serve() -> None:
             stop = asyncio.Event()
-            endpoint = Endpoint(self.responder, self.latency)
+            endpoint = Endpoint(self.responder, self.latency, lambda request: self._plan(request))
             listener = await listen(endpoint, *self._address)
             self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
             started.set_result(listener)

@@ -2,9 +2,9 @@
 
 Strategy: aiohttp parses HTTP, one handler takes every path, and a table says which operations there are.
 A request goes through guard, validation, responder and latency law, and what comes out, a recording, is
-performed: each write is made before it is due, and due times count from the arrival of the request, so that
-lateness never adds up. The responder runs in a thread, so that a slow one does not hold up the
-streams of others.
+performed, with a fault if one is wanted: each write is made before it is due, and due times count from the
+arrival of the request, so that lateness never adds up. The responder runs in a thread, so that a slow one
+does not hold up the streams of others.
 
 Bad input is answered as the service answers it, in JSON with an error name; nothing but a broken connection
 ends without an answer. A web page cannot reach this server: the Host must be a loopback name with our port
@@ -32,9 +32,10 @@ from aiohttp import web
 from bedrock_nb.errors import BedrockNbError, ServerError
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
+from bedrock_nb.server.fault import Plan, sound
 from bedrock_nb.server.latency import Latency, is_timed
 from bedrock_nb.server.loopback import BINDABLE, NAMES, check_address
-from bedrock_nb.server.perform import chunks, dumps, output
+from bedrock_nb.server.perform import Change, Ending, Step, chunks, dumps, output
 from bedrock_nb.server.refusal import Refusal, internal
 from bedrock_nb.server.responders import Responder
 from bedrock_nb.server.validation import operation, validate
@@ -49,6 +50,7 @@ LOG.addHandler(logging.NullHandler())
 MAX_BODY = 25 * 2**20
 _THREADS = 64  # responders at once
 _PATH = re.compile(r"/model/(?P<model>.+)/(?P<action>[^/]+)")
+_UNKNOWN = "UnknownOperationException"
 _ERROR_SPACE = "http://internal.amazon.com/coral/com.amazon.bedrock/"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,12 +65,15 @@ class Endpoint:
     responder : Responder
     latency : Latency
         For recordings that bring no times.
+    faults : function
+        From each request to the fault of its reply, or None.
     on_write : function, optional
         Called after each write with the time it was due and the time it was done, on the loop's clock.
     """
 
     responder: Responder
     latency: Latency
+    faults: Plan = sound
     on_write: Callable[[float, float], None] | None = None
     _answers: Iterator[int] = field(default_factory=count, repr=False)
     # Of its own, as large as clients' pools: a responder that waits for a model must not make others wait.
@@ -83,20 +88,22 @@ class Endpoint:
         if found is None or name is None:
             raise _unknown_operation()
         kwargs = validate(name, unquote(found["model"]), await _json(request))
-        recording = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, kwargs)
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, self._answer, kwargs)
+        recording, fault = await answer
         perform = self._converse if name == "Converse" else self._converse_stream
-        return await perform(request, recording, arrived)
+        return await perform(request, recording, fault, arrived)
 
     def close(self) -> None:
         """Take no more questions; a responder that still thinks is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, kwargs: dict[str, Any]) -> Recording:
+    def _answer(self, kwargs: dict[str, Any]) -> tuple[Recording, Change | None]:
         name = getattr(self.responder, "__name__", type(self.responder).__name__)
         try:
             request = Request.from_kwargs(kwargs)
         except BedrockNbError as err:  # stricter than the service somewhere: still the caller's to mend
             raise Refusal(400, "ValidationException", str(err)) from err
+        fault = self.faults(request)
         try:
             recording = self.responder(request)
         except Exception as err:
@@ -105,22 +112,26 @@ class Endpoint:
             found = type(recording).__name__
             raise internal(f"The responder {name} returned a {found}; a Recording is wanted.")
         nth = next(self._answers)
-        as_it_is = is_timed(recording) or not self.latency.paced
-        return recording if as_it_is else self.latency.retime(recording, nth=nth)
+        if self.latency.paced and not is_timed(recording):
+            recording = self.latency.retime(recording, nth=nth)
+        return recording, fault
 
     async def _converse_stream(
-        self, request: web.Request, recording: Recording, arrived: float
+        self, request: web.Request, recording: Recording, fault: Change | None, arrived: float
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/vnd.amazon.eventstream"})
-        await response.prepare(request)
         clock = asyncio.get_running_loop().time
         try:
-            for t, chunk in chunks(recording):
+            for t, data in chunks(recording, fault):
                 due = arrived + t
                 # Sleep also when late: a stream at full speed lets the others have their turn.
                 await asyncio.sleep(max(0.0, due - clock()))
-                await response.write(chunk)
-                if self.on_write is not None:
+                if not isinstance(data, bytes):
+                    await _break_off(request, data)
+                    return response
+                await response.prepare(request)  # the first time only: it is the head
+                await response.write(data)
+                if data and self.on_write is not None:
                     self.on_write(due, clock())
             await response.write_eof()
         except ConnectionError:
@@ -128,10 +139,14 @@ class Endpoint:
         return response
 
     async def _converse(
-        self, _request: web.Request, recording: Recording, arrived: float
+        self, request: web.Request, recording: Recording, fault: Change | None, arrived: float
     ) -> web.StreamResponse:
-        end = max(recording.times, default=0.0)
-        await asyncio.sleep(max(0.0, arrived + end - asyncio.get_running_loop().time()))
+        head = iter([Step(max(recording.times, default=0.0), b"", whole=False)])
+        due, data, _ = next(head if fault is None else fault(head))  # there are no events to count
+        await asyncio.sleep(max(0.0, arrived + due - asyncio.get_running_loop().time()))
+        if not isinstance(data, bytes):
+            await _break_off(request, data)
+            return web.Response()
         return web.Response(body=dumps(output(recording)), content_type="application/json")
 
 
@@ -183,7 +198,7 @@ def _no_constant(name: str) -> None:
 
 def _unknown_operation() -> Refusal:
     text = "The requested operation is not recognized by the service."
-    return Refusal(404, "UnknownOperationException", text)
+    return Refusal(404, _UNKNOWN, text)
 
 
 def _too_large() -> Refusal:
@@ -193,9 +208,17 @@ def _too_large() -> Refusal:
 # -- out -------------------------------------------------------------------------------------------
 
 
+async def _break_off(request: web.Request, how: Refusal | Ending) -> None:
+    """End a response otherwise than a sound one; on what is left of its connection, aiohttp sends nothing."""
+    if isinstance(how, Refusal):
+        raise how
+    if request.transport is not None:  # else the client was quicker
+        await how(request.transport)
+
+
 def _refused(refusal: Refusal) -> web.Response:
     body = {"message": refusal.message}
-    if refusal.status == 404:  # not an error of the operation: there is none
+    if refusal.code == _UNKNOWN:  # not an error of the operation: there is none
         body = {"__type": f"com.amazon.coral.service#{refusal.code}", **body}
     return web.Response(
         status=refusal.status,

@@ -1,28 +1,31 @@
 """How a recording is performed: the bytes of each write of a stream, or the body of a plain answer.
 
-Strategy: a generator that stays one write ahead. Events that are due at one moment are joined into writes of
-up to 32 KiB, which is what a server needs to be fast; events due at different moments are never joined,
-which is what it needs to be true. Faults that change bytes or times belong between `chunks` and the socket.
+Strategy: a reply is an iterator of steps, one for the head and one for each event, each with the time at
+which it is due. Whoever wants to change a reply on its way, as a fault does, changes that iterator. Only then
+are steps joined: events that are due at one moment into writes of up to 32 KiB, which is what a server needs
+to be fast; events due at different moments never, which is what it needs to be true. All of it is lazy, and
+stays one write ahead.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import cycle
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from bedrock_nb.assembly import Fold
 from bedrock_nb.errors import BedrockNbError, ServiceFault, service_fault
-from bedrock_nb.events import Event, MessageStop, StreamFault
+from bedrock_nb.events import Event, MessageStop, Seam, StreamFault
 from bedrock_nb.eventstream import encode
 from bedrock_nb.recording import Recording
 from bedrock_nb.server.refusal import Refusal, internal
 from bedrock_nb.wire import to_frame
 
-__all__ = ["chunks", "dumps", "output"]
+__all__ = ["Change", "Ending", "Step", "chunks", "dumps", "output", "steps"]
 
 #: Events due at one moment are joined into writes of about this many bytes.
 JOINED = 32 * 2**10
@@ -39,8 +42,35 @@ _FAULT_STATUS = {
 }
 
 
-def chunks(recording: Recording) -> Iterator[tuple[float, bytes]]:
-    """The bytes of each write of a stream, with the time at which it is due.
+#: What breaks a connection off, given its transport; nothing follows it.
+Ending: TypeAlias = Callable[[asyncio.Transport], Awaitable[None]]
+
+
+class Step(NamedTuple):
+    """What happens next to a response. The first step is its head, with no bytes of the body.
+
+    Attributes
+    ----------
+    due : float
+        Seconds after the request arrived.
+    data : bytes, Refusal or Ending
+        Bytes of the body; or, as the first step, an answer that is an error; or the end of the connection.
+        When there are no more steps, the body is ended as HTTP demands.
+    whole : bool
+        Whether an event ends here; false for the head, and for a piece that more is to come of.
+    """
+
+    due: float
+    data: bytes | Refusal | Ending
+    whole: bool = True
+
+
+#: What a fault is, to those who perform: steps in, steps out.
+Change: TypeAlias = Callable[[Iterator[Step]], Iterator[Step]]
+
+
+def steps(recording: Recording) -> Iterator[Step]:
+    """The head, and a step for each event of a recording.
 
     Parameters
     ----------
@@ -48,22 +78,58 @@ def chunks(recording: Recording) -> Iterator[tuple[float, bytes]]:
 
     Yields
     ------
-    tuple of float and bytes
-        Seconds after the request arrived, and whole frames.
+    Step
     """
+    yield Step(0.0, b"", whole=False)
     padding = cycle(_PADDING)
-    parts: list[bytes] = []
-    size, due = 0, 0.0
-    for t, event in zip(recording.times, recording, strict=True):
-        if parts and (t != due or size >= JOINED):
-            yield due, b"".join(parts)
-            parts, size = [], 0
+    for t, event in _performed(recording):
         frame, sound = _frame(event, next(padding))
-        parts.append(frame)
-        size += len(frame)
-        due = t
+        yield Step(t, frame)
         if not sound:
             break
+
+
+def _performed(recording: Recording) -> Iterator[tuple[float, Event]]:
+    """What of a recording goes on a wire; of one that was resumed, the answer in one piece."""
+    begin = 0
+    for i in recording.seams:
+        seam = recording.event(i)
+        if isinstance(seam, Seam) and seam.mode == "restart":
+            begin = i + 1
+    for i in range(begin, len(recording)):
+        if recording.kind(i) is not Seam:
+            yield recording.times[i], recording.event(i)
+
+
+def chunks(
+    recording: Recording, change: Change | None = None
+) -> Iterator[tuple[float, bytes | Refusal | Ending]]:
+    """Each write of a stream, with the time at which it is due.
+
+    Parameters
+    ----------
+    recording : Recording
+    change : function, optional
+        From the steps of the recording to those that are performed.
+
+    Yields
+    ------
+    tuple of float and bytes
+        Seconds after the request arrived, and what is written then; nothing at all for a head by itself.
+        In place of bytes, what a `Step` may have instead: it is the last.
+    """
+    parts: list[bytes] = []
+    size, due = 0, 0.0
+    for t, data, _ in steps(recording) if change is None else change(steps(recording)):
+        if parts and (t != due or size >= JOINED or not isinstance(data, bytes)):
+            yield due, b"".join(parts)
+            parts, size = [], 0
+        if not isinstance(data, bytes):
+            yield t, data
+            return
+        parts.append(data)
+        size += len(data)
+        due = t
     if parts:
         yield due, b"".join(parts)
 

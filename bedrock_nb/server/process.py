@@ -25,6 +25,7 @@ from pathlib import Path
 
 import bedrock_nb.errors
 from bedrock_nb.errors import ServerError
+from bedrock_nb.server.fault import Faults, plan
 from bedrock_nb.server.latency import Latency
 from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY
 from bedrock_nb.server.responders import Responder, canned
@@ -45,6 +46,7 @@ def serve(
     latency: Latency | None = None,
     *,
     responder: Responder = canned,
+    faults: Faults = None,
     announce: Callable[[str], None] = print,
 ) -> None:
     """Run the embedded server until it is interrupted.
@@ -59,13 +61,15 @@ def serve(
         When events are sent.
     responder : function
         From a `Request` to the `Recording` of its answer.
+    faults : Fault, sequence, or function, optional
+        What goes wrong, as for `BedrockServer`.
     announce : function
         Told, line by line, where the server is and how to point an AWS SDK at it.
 
     Raises
     ------
     RequestError
-        An address that is not of this machine.
+        An address that is not of this machine, or faults that are none.
     ServerError
         The port is in use, or may not be used.
     """
@@ -80,7 +84,7 @@ def serve(
         sys.stdout.flush()  # whoever reads these lines through a pipe waits for them
 
     with contextlib.suppress(KeyboardInterrupt):
-        _run(host, port, responder, latency or Latency(), ready)
+        _run(host, port, responder, latency or Latency(), ready, faults=faults)
     announce("Stopped.")
 
 
@@ -91,6 +95,7 @@ def _run(
     latency: Latency,
     ready: Callable[[str, int], None],
     parent: int = 0,
+    faults: Faults = None,
 ) -> None:
     # aiohttp and the service model, a third of a second: only in the process that serves.
     from bedrock_nb.server.endpoint import Endpoint, listen
@@ -102,7 +107,7 @@ def _run(
             NotImplementedError, ValueError, RuntimeError
         ):  # Windows; not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        endpoint = Endpoint(responder, latency)
+        endpoint = Endpoint(responder, latency, plan(faults))
         listener = await listen(endpoint, host, port)
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not look at it while a stream waits

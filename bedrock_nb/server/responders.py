@@ -48,7 +48,8 @@ def canned(request: Request) -> Recording:
     """Answer from the table of prepared answers; the embedded server's default responder.
 
     A request that offers tools gets a tool request if its last turn speaks of one, or if ``toolChoice``
-    asks for one; a turn with tool results gets words about them. Reasoning comes first if
+    asks for one; a turn with tool results gets words about them. A conversation that ends with the beginning
+    of the assistant's own turn (a prefill) gets the rest of the answer. Reasoning comes first if
     ``additionalModelRequestFields`` ask for it (``thinking``, ``reasoning_config`` or ``reasoningConfig``).
 
     Parameters
@@ -77,7 +78,7 @@ def canned(request: Request) -> Recording:
         rng = _dice(f"{len(request.conversation)}/{prompt}")
         blocks += [_tool_use(spec, prompt, rng) for spec in tools]
     else:
-        blocks.append(TextBlock(said))
+        blocks.append(TextBlock(_rest(said, _begun(request))))
     return recorded(request, blocks)
 
 
@@ -130,6 +131,17 @@ def _last_turn(request: Request) -> list[dict[str, Any]]:
     """Content blocks of the last user turn."""
     turns = [turn["content"] for turn in request.conversation if turn["role"] == "user"]
     return list(turns[-1]) if turns else []
+
+
+def _begun(request: Request) -> str:
+    """What the request says that the answer begins with."""
+    last = request.conversation[-1]
+    return _text_of(last["content"]) if last["role"] == "assistant" else ""
+
+
+def _rest(said: str, begun: str) -> str:
+    """The answer after its given beginning; of another beginning, all of it in a paragraph of its own."""
+    return said.removeprefix(begun) if said.startswith(begun) else f"\n\n{said}"
 
 
 def _text_of(content: Sequence[Mapping[str, Any]]) -> str:

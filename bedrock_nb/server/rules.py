@@ -10,6 +10,7 @@ keeps to the stricter reading, so that what works here works with every model.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
@@ -20,11 +21,12 @@ from bedrock_nb.server.refusal import Refusal
 __all__ = ["check_conversation"]
 
 
-def check_conversation(request: Mapping[str, Any]) -> None:
+def check_conversation(model_id: str, request: Mapping[str, Any]) -> None:
     """Check what the service checks beyond the shape of a request.
 
     Parameters
     ----------
+    model_id : str
     request : mapping
         The checked body; blobs are bytes.
 
@@ -37,6 +39,28 @@ def check_conversation(request: Mapping[str, Any]) -> None:
         wrong = rule(request)
         if wrong is not None:
             raise Refusal(400, "ValidationException", wrong)
+    wrong = _prefill(model_id, request)
+    if wrong is not None:
+        raise Refusal(400, "ValidationException", f"The model returned the following errors: {wrong}")
+
+
+#: Models that refuse a conversation whose last turn is the assistant's, as reported for Claude 4.6 and later.
+_NO_PREFILL = re.compile(r"claude-[a-z]+-(4-([6-9]|1\d)(?!\d)|[5-9])")
+
+
+def _prefill(model_id: str, request: Mapping[str, Any]) -> str | None:
+    """A last turn of the assistant is the beginning of the answer: not every model takes one."""
+    last = _turns(request)[-1]
+    if last["role"] != "assistant":
+        return None
+    if _NO_PREFILL.search(model_id):
+        return (
+            "This model does not support assistant message prefill. "
+            "The conversation must end with a user message."
+        )
+    if "claude" in model_id and last["content"][-1].get("text", "x")[-1:].isspace():
+        return "messages: final assistant content cannot end with trailing whitespace"
+    return None
 
 
 def _turns(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -78,7 +78,7 @@ def validate(name: str, model_id: str, body: Any) -> dict[str, Any]:
         raise Refusal(400, "ValidationException", text)
     if not model_id.strip():
         raise Refusal(400, "ValidationException", "The provided model identifier is invalid.")
-    check_conversation(checked)
+    check_conversation(model_id, checked)
     return {"modelId": model_id, **checked}
 
 

@@ -20,16 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream, metrics, plot, render, server
+    from bedrock_nb.check import check
     from bedrock_nb.client import connect
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.live import live
     from bedrock_nb.message import Message
     from bedrock_nb.observers import Observer
     from bedrock_nb.recording import Recording, recordings
-    from bedrock_nb.reply import Reply, stream
+    from bedrock_nb.reply import Reply
     from bedrock_nb.request import Request
+    from bedrock_nb.settings import configure
+    from bedrock_nb.streaming import resume, stream
     from bedrock_nb.table import events, summary
     from bedrock_nb.tap import watch
+    from bedrock_nb.timeouts import Timeouts
 
 __version__ = "0.1.0"
 
@@ -41,6 +45,9 @@ _PUBLIC: dict[str, str | None] = {
     "Recording": "recording",
     "Reply": "reply",
     "Request": "request",
+    "Timeouts": "timeouts",
+    "check": "check",
+    "configure": "settings",
     "connect": "client",
     "errors": None,
     "events": "table",
@@ -50,8 +57,9 @@ _PUBLIC: dict[str, str | None] = {
     "plot": None,
     "recordings": "recording",
     "render": None,
+    "resume": "streaming",
     "server": None,
-    "stream": "reply",
+    "stream": "streaming",
     "summary": "table",
     "watch": "tap",
 }
@@ -63,6 +71,9 @@ __all__ = [
     "Recording",
     "Reply",
     "Request",
+    "Timeouts",
+    "check",
+    "configure",
     "connect",
     "errors",
     "events",
@@ -72,6 +83,7 @@ __all__ = [
     "plot",
     "recordings",
     "render",
+    "resume",
     "server",
     "stream",
     "summary",

@@ -6,6 +6,7 @@ chooses where to, sets the connection pool to the concurrency in use, and says i
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -19,11 +20,16 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from bedrock_nb import server
 from bedrock_nb.errors import CredentialsError, RequestError, ServerError
 from bedrock_nb.tap import install
+from bedrock_nb.timeouts import Timeouts
 
 __all__ = ["TARGET_VARIABLE", "connect"]
 
 #: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
 TARGET_VARIABLE = "BEDROCK_NB_TARGET"
+
+#: What AWS recommends for models that think long:
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-37.html
+_LONGEST_READ = 3600
 
 _OF_AWS = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$")
 
@@ -37,6 +43,9 @@ def connect(
     region: str | None = None,
     profile: str | None = None,
     concurrency: int = 50,
+    first_event_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    total_timeout: float | None = None,
     verbose: bool = True,
 ) -> Any:
     """Make a boto3 ``bedrock-runtime`` client.
@@ -50,6 +59,11 @@ def connect(
         For AWS, as boto3 takes them; by default what boto3 finds. The embedded server has none.
     concurrency : int
         Streams that may run at once: the size of the connection pool.
+    first_event_timeout, idle_timeout, total_timeout : float, optional
+        Limits, seconds, for every reply that `stream` gets with this client, unless a call has its own: from
+        the call to the first event (default 600), from one whole event to the next (default 300), and from
+        the call to the end (default none). ``float("inf")`` is no limit. boto3's own read timeout, 60 s by
+        default, which healthy long prompts exceed, is set above them.
     verbose : bool
         Say in one line where it went.
 
@@ -72,7 +86,12 @@ def connect(
     place = os.environ.get(TARGET_VARIABLE, "") if target == "auto" else target
     if target == "auto" and place in ("", "auto"):
         place = "local"
-    config = Config(max_pool_connections=concurrency)
+    timeouts = Timeouts().but(first_event_timeout, idle_timeout, total_timeout)
+    config = Config(
+        max_pool_connections=concurrency,
+        read_timeout=_read_timeout(timeouts),
+        tcp_keepalive=True,  # gateways forget connections that are silent for minutes
+    )
     if place == "aws":
         client, where = _aws(region, profile, config)
     elif place == "local":
@@ -87,10 +106,15 @@ def connect(
             f"There is no target {place!r}.",
             remedy=f'Targets are "auto", "aws", "local" and a URL; {TARGET_VARIABLE} may hold the last 3.',
         )
-    install(client)
+    install(client, timeouts=timeouts)
     if verbose:
         print(f"Connected to {where}.")
     return client
+
+
+def _read_timeout(timeouts: Timeouts) -> int:
+    """Above the limits: it is what is left for plain calls, which have no limits of ours."""
+    return math.ceil(min(max(timeouts.first_event, timeouts.idle) + 60, _LONGEST_READ))
 
 
 def _check_answers(url: str) -> None:

@@ -4,6 +4,7 @@ Strategy: a source is an iterator of arrivals, what one network read brought. `w
 from bytes; `parsed_arrivals` from botocore's dicts where no bytes are to be had. `Intake` takes them in, one
 at a time, and decides once how the reply ended: a body that ends in good order without ``messageStop`` is
 incomplete, whatever the network says. Errors of urllib3, botocore and the socket become ours in one table.
+An event is in the journal, if there is one, before anybody is handed it.
 """
 
 from __future__ import annotations
@@ -15,26 +16,46 @@ from http.client import HTTPException
 from typing import Any, Protocol, TypeAlias
 
 from botocore.eventstream import ParserError
-from botocore.exceptions import EventStreamError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EventStreamError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as NoConnection
 from botocore.exceptions import ReadTimeoutError as BotocoreReadTimeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from bedrock_nb.assembly import Fold
+from bedrock_nb import audit, settings
+from bedrock_nb.assembly import Fold, Passing
 from bedrock_nb.errors import (
+    BedrockNbError,
+    ConnectionFailed,
     ConnectionLost,
+    CredentialsError,
     FrameError,
     IncompleteStreamError,
     PayloadError,
+    RequestError,
     StreamError,
     StreamStalled,
+    StreamTimeout,
+    also,
+    refused,
     service_fault,
 )
 from bedrock_nb.events import Event, StreamFault
 from bedrock_nb.eventstream import Frame, FrameDecoder, encode
-from bedrock_nb.recording import Recording, Status
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording, Status, recordings
+from bedrock_nb.timeouts import Deadline
 from bedrock_nb.wire import from_frame, from_wire
 
-__all__ = ["Arrival", "Body", "Intake", "as_stream_error", "parsed_arrivals", "wire_arrivals"]
+__all__ = ["Arrival", "Body", "Intake", "as_our_error", "parsed_arrivals", "wire_arrivals"]
 
 
 class Body(Protocol):
@@ -53,8 +74,8 @@ class Body(Protocol):
 Arrival: TypeAlias = tuple[float, int, list[tuple[tuple[Event, ...], int]]]
 
 
-def wire_arrivals(body: Body, recording: Recording) -> Iterator[Arrival]:
-    """Bytes -> frames -> events. Raises what `as_stream_error` understands."""
+def wire_arrivals(body: Body, recording: Recording, deadline: Deadline | None = None) -> Iterator[Arrival]:
+    """Bytes -> frames -> events. Tells the deadline of whole ones; raises what `as_our_error` understands."""
     decoder = FrameDecoder()
     read, keep, receive = body.read, recording.keep, decoder.receive_data
     # Frame sizes: the decoder shares header mappings, so the bytes around a payload are measured once for
@@ -80,6 +101,8 @@ def wire_arrivals(body: Body, recording: Recording) -> Iterator[Arrival]:
             except PayloadError as err:
                 broken = err
                 break
+        if deadline is not None and arrived:
+            deadline.heard = body.t
         yield body.t, body.number, arrived
         if broken is not None:
             raise broken
@@ -107,32 +130,52 @@ def _jsonable(node: Any) -> Any:
     return [_jsonable(v) for v in node] if isinstance(node, list) else node
 
 
-def as_stream_error(err: Exception) -> StreamError:
-    """The exception of our tree for what urllib3, botocore or the socket raised in mid-stream."""
+def as_our_error(err: Exception) -> BedrockNbError:
+    """The exception of our tree for what botocore, urllib3 or the socket raised."""
+    if isinstance(err.__cause__, StreamTimeout):  # urllib3 takes ours for a timeout of the socket
+        return err.__cause__
     match err:
-        case StreamError():
+        case BedrockNbError():
             return err
         case EventStreamError():
             said = err.response.get("Error", {})
             return service_fault(str(said.get("Code", "")), str(said.get("Message", "")))
+        case ClientError():
+            return refused(err)
+        case ParamValidationError():
+            return also(RequestError, type(err))(
+                f"boto3 refuses this request: {err}", remedy="Nothing was sent: correct it and ask again."
+            )
+        case NoCredentialsError() | PartialCredentialsError():
+            return also(CredentialsError, type(err))(
+                f"boto3 cannot sign the request: {err}.", remedy="`aws configure` makes credentials."
+            )
         case ReadTimeoutError() | BotocoreReadTimeout() | TimeoutError():
             return StreamStalled(
                 "Nothing came from the service for the client's whole read timeout.",
-                remedy="Make the client with a longer read_timeout, or ask for a shorter answer.",
+                remedy="Make the client with a longer read_timeout, as bedrock_nb.connect() does.",
+            )
+        case NoConnection() | SSLError():
+            return also(ConnectionFailed, type(err))(
+                f"No connection to the service came about ({type(err).__name__}).",
+                remedy="Look at the network, the proxy and the region; then ask again.",
             )
         case HTTPError() | HTTPClientError() | HTTPException() | OSError():
             return ConnectionLost(
-                f"The connection broke in the middle of the reply ({type(err).__name__}).",
+                f"The connection broke ({type(err).__name__}).",
                 remedy="Ask again; if it happens often, look at the network or the proxy between.",
             )
         case ParserError():
             return FrameError("botocore", f"The bytes of the reply are damaged: {err}", offset=0)
+        case BotoCoreError():
+            # Its words stay its own: some hold what a program for credentials printed.
+            return also(StreamError, type(err))(f"boto3 could not make the call ({type(err).__name__}).")
         case _:
             return StreamError(f"The reply could not be read: {type(err).__name__}: {err}.")
 
 
 #: How a reply stands after each kind of error; any other is "error".
-_INCOMPLETE = (IncompleteStreamError, ConnectionLost, StreamStalled)
+_INCOMPLETE = (IncompleteStreamError, ConnectionLost, StreamTimeout)
 
 
 class Intake:
@@ -142,7 +185,7 @@ class Intake:
     ----------
     done : bool
         Nothing more will come.
-    error : StreamError or None
+    error : BedrockNbError or None
         Why, if it did not end well.
     derived : dict of int to tuple of Event
         Events made by the fold, by the number of the event that they follow.
@@ -154,28 +197,43 @@ class Intake:
         source: Iterator[Arrival],
         close: Callable[[], None],
         since: Callable[[], float],
+        *,
+        journal: Journal | None = None,
+        masked: bool | None = None,
     ) -> None:
-        self.recording, self.fold = recording, Fold()
+        self.recording, self.journal = recording, journal
+        self.fold = Fold() if recording.keeps else Passing()
         self.derived: dict[int, tuple[Event, ...]] = {}
-        self.done = False
+        self.done = self._ending = False
         self.cancelled = False
-        self.error: StreamError | None = None
+        self.error: BedrockNbError | None = None
         self.origin: weakref.ref[Any] | None = None  # the Reply that errors point to; weak, so that
         # a reply that nobody holds is closed at once and not at the next collection of cycles
         self._source, self._close, self._since = source, close, since
+        self._faults: list[Event] = []  # that ended the reply and came from no frame
+        self._masked = settings.current().errors == "plain" if masked is None else masked
 
     def advance(self) -> list[Event]:
         """Take what the next network read brings; may be nothing yet. Sets ``done`` at the end."""
         fresh: list[Event] = []
         if self.done:
             return fresh
-        feed, record = self.fold.feed, self.recording.append
+        feed, record, keeps, journal = (
+            self.fold.feed,
+            self.recording.append,
+            self.recording.keeps,
+            self.journal,
+        )
         try:
             t, read, arrived = next(self._source)
+            if journal is not None:
+                journal.follow(self.recording)
             for events, nbytes in arrived:
                 for event in events:
                     made = feed(event)
-                    if made:  # before the event itself, which other threads see from then on
+                    if journal is not None:
+                        journal.write(event, t, read, nbytes)
+                    if made and keeps:  # before the event itself, which other threads see from then on
                         self.derived[len(self.recording)] = made
                     record(event, t, read, nbytes)
                     fresh.append(event)
@@ -191,7 +249,7 @@ class Intake:
             self.finish("cancelled")
             raise
         if self.error is not None:
-            fresh.extend(self._fault(self.error))
+            fresh.extend(self._faults)
         return fresh
 
     def _end(self) -> None:
@@ -217,38 +275,54 @@ class Intake:
         if self.cancelled:  # the read was ended by us
             self.finish("cancelled")
             return
-        error = as_stream_error(err)
+        error = as_our_error(err)
         if isinstance(error, FrameError) and error.code == "truncated":
             error, err = IncompleteStreamError("The reply ended in the middle of an event."), error
         if error is not err:
             error.__cause__ = err
-        chars = len(self.fold.snapshot.text)
-        if not error.kept:
+        if not isinstance(error, StreamError):  # nothing ever left: there is no reply
+            recordings.discard(self.recording)
+            self.finish("error", error)
+            return
+        error.original = error.__cause__
+        if not error.kept and (len(self.recording) or isinstance(error, IncompleteStreamError)):
+            chars = len(self.fold.snapshot.text)
             error.kept = (
                 f"What came is kept: {len(self.recording)} events, {chars} characters of text "
                 "(reply.snapshot, reply.recording)."
             )
+        self._record_fault(error)
+        if self._masked:
+            error.mask()
         self.finish("incomplete" if isinstance(error, _INCOMPLETE) else "error", error)
 
-    def _fault(self, error: StreamError) -> list[Event]:
+    def _record_fault(self, error: StreamError) -> None:
         """Write the fault as the last event, unless the service's own frame was that event."""
-        last = self.recording.event(len(self.recording) - 1) if len(self.recording) else None
-        if isinstance(last, StreamFault):
-            return []
-        fault = StreamFault(error)
-        self.recording.append(fault, self.recording.marks.get("closed", 0.0))
-        return [fault]
-
-    def finish(self, status: Status, error: StreamError | None = None) -> None:
-        """End the reply, once: note how, and let the connection go."""
-        if self.done:
+        if isinstance(self.recording.error, StreamError):
             return
-        self.done, self.error = True, error
-        if error is not None:
+        fault, t = StreamFault(error), self._since()
+        if self.journal is not None:
+            self.journal.follow(self.recording)
+            self.journal.write(fault, t, 0, 0)
+        self.recording.append(fault, t)
+        self._faults.append(fault)
+
+    def finish(self, status: Status, error: BedrockNbError | None = None) -> None:
+        """End the reply, once: note how, and let the connection go."""
+        if self._ending:
+            return
+        self._ending, self.error = True, error
+        if isinstance(error, StreamError):
             error.reply = self.origin() if self.origin else None
         self.recording.status = status
         self.recording.mark("closed", self._since())
-        self._close()
+        try:
+            self._close()
+        finally:
+            if self.journal is not None:
+                self.journal.end(self.recording)
+            audit.log(self.recording, error=self.error)
+            self.done = True  # last: who waits in another thread may look at the journal
 
     def check(self) -> None:
         """Raise what ended the reply, if it did not end well; each time as if for the first time."""

@@ -6,12 +6,15 @@ the thread that reads the reply. An observer that fails is dropped with a warnin
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bedrock_nb import metrics
 from bedrock_nb.errors import StreamError
 from bedrock_nb.events import Event
+from bedrock_nb.intake import Intake
 from bedrock_nb.message import Message
 
 if TYPE_CHECKING:
@@ -41,38 +44,69 @@ class Observer:
         """The reply failed; ``error.reply`` holds what came."""
 
 
+class Seat(NamedTuple):
+    """An observer, and a list of one number: of the event that it is to be told next."""
+
+    observer: Any
+    place: list[int]
+
+
 class Audience:
-    """The observers of one reply."""
+    """The observers of one reply, told one after another.
 
-    def __init__(self) -> None:
-        self._observers: list[Any] = []
+    Parameters
+    ----------
+    intake : Intake
+    since : function, optional
+        From a number to the events from there on and the number that follows them; without it, nothing is
+        kept and an observer hears of what comes from now on.
+    """
 
-    def __len__(self) -> int:
-        return len(self._observers)
+    def __init__(self, intake: Intake, since: Callable[[int], tuple[list[Event], int]] | None = None) -> None:
+        self._intake, self._since = intake, since
+        self.seats: list[Seat] = []
+        self._telling = threading.RLock()
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(tuple(self._observers))
+    def add(self, observer: Any, reply: Reply) -> None:
+        """Tell an observer that it starts, of what was, and from now on of what comes."""
+        with self._telling:
+            seat = Seat(observer, [0])
+            self.seats.append(seat)
+            if self._call(seat, "on_start", reply) and self._since is not None:
+                self._tell(seat, ())
 
-    def add(self, observer: Any) -> None:
-        """Let it be told from now on."""
-        self._observers.append(observer)
+    def tell(self, fresh: Sequence[Event]) -> None:
+        """Tell everybody of what came, and of the end if this is it."""
+        with self._telling:
+            for seat in tuple(self.seats):
+                self._tell(seat, fresh)
 
-    def drop(self, observer: Any) -> None:
-        """Tell it nothing more."""
-        self._observers[:] = [other for other in self._observers if other is not observer]
+    def _tell(self, seat: Seat, fresh: Sequence[Event]) -> None:
+        intake = self._intake
+        if self._since is not None:
+            fresh, seat.place[0] = self._since(seat.place[0])
+        if not all(self._call(seat, "on_event", event) for event in fresh):
+            return
+        if not intake.done or seat not in self.seats:
+            return
+        self._drop(seat)
+        if intake.error is not None:
+            self._call(seat, "on_error", intake.error)
+        elif intake.recording.status == "complete":
+            numbers = metrics.measure(intake.recording)
+            self._call(seat, "on_complete", intake.fold.snapshot, intake.fold.usage, numbers)
 
-    def call(self, observer: Any, method: str, *args: Any) -> bool:
-        """Call one method, if it has that, and say whether the observer lived."""
-        function = getattr(observer, method, None)
+    def _drop(self, seat: Seat) -> None:
+        self.seats[:] = [other for other in self.seats if other is not seat]
+
+    def _call(self, seat: Seat, method: str, *args: Any) -> bool:
+        """Call one method, if the observer has it, and say whether it lived."""
+        function = getattr(seat.observer, method, None)
         try:
             if function is not None:
                 function(*args)
         except Exception as err:
-            self.drop(observer)
+            self._drop(seat)
             warnings.warn(f"An observer failed in {method} and was dropped: {err!r}", stacklevel=2)
             return False
         return True
-
-    def tell(self, observer: Any, events: Iterable[Event]) -> bool:
-        """Tell one observer of events, and say whether it lived."""
-        return all(self.call(observer, "on_event", event) for event in events)

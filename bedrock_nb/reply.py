@@ -1,9 +1,10 @@
 """One call, as timed events: what `stream` returns.
 
 Strategy: a reply owns one `Intake` and hands out views of it. Whoever needs an event that has not come yet
-pulls the intake one network read further, under a lock; everything that came is in the recording, which
-needs no lock, so each view has its own place and none starves or waits for another. A loop that comes
-later replays from memory. Nothing here refers back to the reply: one that nobody holds is closed at once.
+pulls the intake one network read further, under a lock; or a thread does (``background=True``), and they
+wait for it. What came is in a store, mostly the recording, in which each view has its own place, so none
+starves or waits for another. A loop that comes later replays from memory. Nothing here refers back to the
+reply: one that nobody holds is closed at once.
 
 A reply that fails raises at the place where its events end, in every view, after all that came was handed
 out: a cut answer never looks like a whole one. `Reply.snapshot` never raises and never waits.
@@ -16,26 +17,65 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from bedrock_nb import metrics
+from bedrock_nb import metrics, settings
+from bedrock_nb.background import Kept, Pump, WhenFull, Window
+from bedrock_nb.calling import Given, Source
+from bedrock_nb.check import check
 from bedrock_nb.errors import FrameError, RecordingError, RequestError, StreamError
-from bedrock_nb.events import Event, MessageComplete, StreamFault, TextDelta, ToolUse
+from bedrock_nb.events import Event, MessageComplete, Seam, StreamFault, TextDelta, ToolUse
 from bedrock_nb.eventstream import Frame, FrameDecoder
-from bedrock_nb.intake import Intake, parsed_arrivals, wire_arrivals
+from bedrock_nb.intake import Intake
+from bedrock_nb.journal import Journal
 from bedrock_nb.message import Message
 from bedrock_nb.observers import METHODS, Audience, Observer
-from bedrock_nb.recording import recordings
-from bedrock_nb.request import Request, as_request
-from bedrock_nb.tap import Call, ask, envelope, shut, tapped, unwired
+from bedrock_nb.recording import Recording, Unrecorded, recordings
+from bedrock_nb.timeouts import Timeouts
 from bedrock_nb.wire import to_botocore
 
-__all__ = ["Observer", "Reply", "stream"]
+__all__ = ["Keeping", "Observer", "Reply"]
 
 T = TypeVar("T")
+
+
+class Keeping(NamedTuple):
+    """What is kept of a reply, and how it is handed on; as `stream` documents it."""
+
+    labels: Mapping[str, Any] | None = None
+    journal: Any = None
+    durability: str | None = None
+    errors: str | None = None
+    record: bool = True
+    background: bool = False
+    buffer: int | None = None
+    when_full: WhenFull = "block"
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises
+        ------
+        RequestError
+            One of them cannot.
+        """
+        if self.labels is not None and not isinstance(self.labels, Mapping):
+            raise RequestError(
+                f"labels are of type {type(self.labels).__name__}; a dict is wanted.",
+                remedy="For example labels={'run': 3}.",
+            )
+        for name, wanted in (("errors", (None, "full", "plain")), ("when_full", ("block", "coalesce"))):
+            if getattr(self, name) not in wanted:
+                raise RequestError(
+                    f"{name} is {getattr(self, name)!r}.",
+                    remedy=f"It may be {' or '.join(repr(w) for w in wanted if w)}.",
+                )
+        whole = isinstance(self.buffer, int) and not isinstance(self.buffer, bool)
+        if self.buffer is not None and not (whole and self.buffer > 0):
+            raise RequestError(f"buffer is {self.buffer!r}; a whole number of events from 1 is wanted.")
 
 
 class Reply:
@@ -49,6 +89,8 @@ class Reply:
         (``recording.clock == "wire"``); otherwise botocore's parsed events are (``"parsed"``).
     labels : mapping, optional
         Columns for the summary table.
+    timeouts : Timeouts, optional
+        Limits from now on; they can be kept for clients of the first kind.
 
     Examples
     --------
@@ -61,44 +103,72 @@ class Reply:
     ('complete', 'end_turn')
     """
 
-    def __init__(self, response: Mapping[str, Any], *, labels: Mapping[str, Any] | None = None) -> None:
-        if not isinstance(response, Mapping) or "stream" not in response:
-            raise RequestError(
-                f"A Reply is made from the response of converse_stream; this is a {type(response).__name__}"
-                " without a 'stream'.",
-                remedy="Pass what client.converse_stream(...) returned, or use bedrock_nb.stream.",
-            )
-        source = response["stream"]
-        if isinstance(source, str | bytes) or not isinstance(source, Iterable):
-            raise RequestError(
-                f"The stream of this response is a {type(source).__name__}.",
-                remedy="Events are wanted: botocore's EventStream, or a list of its dicts.",
-            )
-        _check_labels(labels)
-        body = tapped(source)
-        if body is not None:
-            call = body.claim()
-            self.recording = call.recording(labels)
-            arrivals = wire_arrivals(body, self.recording)
-            close, self._shutdown = body.close, body.shutdown
-        else:
-            call = unwired(source) or Call({}, time.perf_counter)
-            self.recording = call.recording(labels, clock="parsed")
-            # botocore's Stubber lets a stream be one dict, in which each kind of event comes once.
-            dicts = [source] if isinstance(source, Mapping) else source
-            arrivals = parsed_arrivals(dicts, call.since)
-            close = getattr(source, "close", lambda: None)
-            self._shutdown = partial(_shut_or_close, getattr(source, "_raw_stream", None), close)
-        self.recording.envelope = envelope(response)
-        self._intake = Intake(self.recording, arrivals, close, call.since)
+    def __init__(
+        self,
+        response: Mapping[str, Any],
+        *,
+        labels: Mapping[str, Any] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        keeping = Keeping(labels)
+        keeping.check()
+        self._begin(Given(response, timeouts or Timeouts()), keeping)
+
+    @classmethod
+    def from_source(cls, source: Source, keeping: Keeping) -> Reply:
+        """The reply of a source: one that is read by a thread already, or whose head is there.
+
+        Raises
+        ------
+        StreamError
+            The call failed before there was a head; not in the background, where it is raised on reading.
+        """
+        reply = cls.__new__(cls)
+        reply._begin(source, keeping)
+        if not keeping.background:
+            while not (source.opened or reply._intake.done):
+                with reply._lock:
+                    reply._pull()
+            if not source.opened:
+                reply._intake.check()
+        return reply
+
+    def _begin(self, source: Source, keeping: Keeping) -> None:
+        kind = Recording if keeping.record else Unrecorded
+        call, asked = source.call, settings.current()
+        self.recording = kind(call.request, labels=keeping.labels, started=call.started)
+        target = asked.journal if keeping.journal is None else keeping.journal
+        durability = keeping.durability or asked.durability
+        journal = None if target is None else Journal(target, self.recording, durability=durability)
+        self._source, self._lock = source, threading.RLock()
+        self._intake = Intake(
+            self.recording,
+            source.arrivals(self.recording),
+            source.close,
+            source.since,
+            journal=journal,
+            masked=None if keeping.errors is None else keeping.errors == "plain",
+        )
         self._intake.origin = weakref.ref(self)
-        self._lock = threading.RLock()
-        self._audience = Audience()
+        size = keeping.buffer, keeping.when_full
+        self._store: Kept | Window
+        if keeping.record:
+            self._store = kept = Kept(self._intake, *size)
+            self._audience = Audience(self._intake, kept.since)
+        else:
+            self._store = Window(*size)
+            self._audience = Audience(self._intake)
         # Of next_event, which is no generator: that would hold this reply, and this reply it.
         self._pulled: deque[Event] = deque()
         self._place = 0
         self._pulling = threading.RLock()
         recordings.append(self.recording)
+        self._pump: Pump | None = None
+        if keeping.background:
+            self._pump = Pump(self._intake, self._store, self._lock, self._audience.tell)
+            # The thread must not hold the reply: when nobody else does, it is closed like any other.
+            weakref.finalize(self, _stop, self._intake, source, self._pump)
+            self._pump.start()
 
     # -- views of the events -----------------------------------------------------------------------
 
@@ -115,32 +185,33 @@ class Reply:
 
         What came is given at once; if there is nothing new, this waits for one network read.
         """
-        times, intake = self.recording.times, self._intake
-        if seq == len(times):
+        if self._pump is not None:
+            try:
+                return self._pump.take(seq)
+            except BaseException as err:
+                if not isinstance(err, Exception):  # KeyboardInterrupt: as if this thread had been reading
+                    self.cancel()
+                raise
+        store, intake = self._store, self._intake
+        if seq == store.count:
             try:
                 with self._lock:
-                    if seq == len(times):  # nobody else has read in the meantime
-                        fresh, end = self._advance()
+                    if seq == store.count:  # nobody else has read in the meantime
+                        fresh, end = self._pull()
+                        store.release(end)
                         return fresh, end, intake.done and not fresh
             finally:
                 if intake.cancelled:
                     self._settle()
-        end = len(times)
-        return self._remembered(seq, end), end, False
+        fresh, end = store.after(seq)
+        return fresh, end, False
 
-    def _remembered(self, seq: int, end: int) -> list[Event]:
-        derived, out = self._intake.derived, []
-        for i in range(seq, end):
-            out.append(self.recording.event(i))
-            out.extend(derived.get(i, ()))
-        return out
-
-    def _advance(self) -> tuple[list[Event], int]:
+    def _pull(self) -> tuple[list[Event], int]:
+        """Read once more, in this thread, which holds the lock: what came, the number that follows it."""
         fresh = self._intake.advance()
-        end = len(self.recording)  # now, for an observer may read on
-        if self._audience:
-            for observer in self._audience:
-                self._tell(observer, fresh)
+        end = self._store.add(fresh)  # before others are told: they may read on
+        if self._audience.seats:
+            self._audience.tell(fresh)
         return fresh, end
 
     def next_event(self) -> Event | None:
@@ -194,7 +265,7 @@ class Reply:
     def raw_events(self) -> Iterator[dict[str, Any]]:
         """The dicts that boto3 would have yielded, unknown members included."""
         for event in self:
-            if not isinstance(event, ToolUse | MessageComplete | StreamFault):
+            if not isinstance(event, ToolUse | MessageComplete | Seam | StreamFault):
                 yield to_botocore(event)
 
     def frames(self) -> Iterator[Frame]:
@@ -246,24 +317,10 @@ class Reply:
                 remedy=f"Give an object with one of the methods {', '.join(METHODS)}; see Observer.",
             )
         try:
-            with self._lock:
-                self._audience.add(observer)
-                if self._audience.call(observer, "on_start", self):
-                    self._tell(observer, self._remembered(0, len(self.recording)))
+            self._audience.add(observer, self)
         finally:
             self._settle()
         return self
-
-    def _tell(self, observer: Any, events: Iterable[Event]) -> None:
-        audience, intake = self._audience, self._intake
-        if not audience.tell(observer, events) or not intake.done:
-            return
-        audience.drop(observer)
-        if intake.error is not None:
-            audience.call(observer, "on_error", intake.error)
-        elif self.status == "complete":
-            numbers = metrics.measure(self.recording)
-            audience.call(observer, "on_complete", self.snapshot, intake.fold.usage, numbers)
 
     # -- what it adds up to ------------------------------------------------------------------------
 
@@ -307,9 +364,20 @@ class Reply:
     def drain(self) -> Reply:
         """Read to the end; raise what ended the reply if it failed."""
         while not self._intake.done:
-            self._after(len(self.recording))
+            self._after(self._store.count)
         self._intake.check()
         return self
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as it should be: of the protocol (see `check`), the measurement, the journal."""
+        return [*self.recording.problems, *map(str, check(self.recording))]
+
+    @property
+    def journal(self) -> Path | None:
+        """The file that this reply is journalled in, if there is one."""
+        journal = self._intake.journal
+        return None if journal is None else journal.path
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -325,10 +393,7 @@ class Reply:
 
     def cancel(self) -> None:
         """Stop: close the connection, keep what came. From any thread; once is enough."""
-        if self._intake.done:
-            return
-        self._intake.cancelled = True
-        self._shutdown()
+        _stop(self._intake, self._source, self._pump)
         self._settle()
 
     def _settle(self) -> None:
@@ -338,10 +403,32 @@ class Reply:
                 self._intake.finish("cancelled")
             finally:
                 self._lock.release()
+            if self._pump is not None:
+                self._pump.wake()
 
     def close(self) -> None:
         """Let the connection go; a reply that was not read to its end counts as cancelled."""
         self.cancel()
+
+    def resume(self, client: Any = None, **options: Any) -> Reply:
+        """Take an answer up again that broke off; see `bedrock_nb.resume`.
+
+        Parameters
+        ----------
+        client : boto3 bedrock-runtime client, optional
+            By default the one that was asked first.
+        **options
+            As `bedrock_nb.resume` takes them.
+        """
+        import bedrock_nb
+
+        client = client if client is not None else getattr(self._source, "client", None)
+        if client is None:
+            raise RequestError(
+                "This reply was made from a response, so its client is not known.",
+                remedy="Name it: reply.resume(client).",
+            )
+        return bedrock_nb.resume(client, self, **options)
 
     def __enter__(self) -> Reply:
         return self
@@ -373,71 +460,11 @@ class Reply:
         )
 
 
-def stream(
-    client: Any,
-    prompt: str | Sequence[Any] | Request | None = None,
-    *,
-    model: str | None = None,
-    system: str | Sequence[Mapping[str, Any]] | None = None,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    stop: Sequence[str] | None = None,
-    tools: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
-    labels: Mapping[str, Any] | None = None,
-    **converse_kwargs: Any,
-) -> Reply:
-    """Ask a model and stream its answer.
-
-    Parameters
-    ----------
-    client : boto3 bedrock-runtime client
-        From `connect`, or your own.
-    prompt : str, list or Request
-        What to ask: text, a list of content blocks, a list of messages, or a `Request`; with the last, the
-        other settings change it for this call.
-    model, system, max_tokens, temperature, top_p, stop, tools
-        As in `Request`; only what is given is sent.
-    labels : mapping, optional
-        Columns by which the summary table tells this reply from others.
-    **converse_kwargs
-        Any other argument of ``client.converse_stream``, under its own name.
-
-    Returns
-    -------
-    Reply
-        As soon as the response's head is there; no event has been read.
-
-    Raises
-    ------
-    RequestError
-        An argument that cannot work.
-    botocore.exceptions.ClientError
-        The service refused the request.
-    """
-    given = {
-        "model": model,
-        "system": system,
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stop": stop,
-        "tools": tools,
-    }
-    request = as_request(prompt, {k: v for k, v in given.items() if v is not None}, converse_kwargs)
-    _check_labels(labels)
-    return Reply(ask(client, request.to_kwargs()), labels=labels)
-
-
-def _check_labels(labels: object) -> None:
-    if labels is not None and not isinstance(labels, Mapping):
-        raise RequestError(
-            f"labels are of type {type(labels).__name__}; a dict is wanted.",
-            remedy="For example labels={'run': 3}.",
-        )
-
-
-def _shut_or_close(raw: Any, close: Callable[[], None]) -> None:
-    """Of a stream that botocore reads: its ``close`` alone would wait for a read that blocks."""
-    if not shut(raw):
-        close()
+def _stop(intake: Intake, source: Source, pump: Pump | None) -> None:
+    """End a reply, from any thread."""
+    if intake.done:
+        return
+    intake.cancelled = True
+    source.shutdown()
+    if pump is not None:
+        pump.wake()

@@ -4,6 +4,8 @@ boto3 signs, retries and sends. Hooks of botocore's own event system note when a
 was sent and when the response's head came, and put `TappedBody` in the place of the HTTP body before
 botocore's parser gets it. Nothing is patched, and other operations are not touched.
 
+The body also keeps the time limits of its call (`timeouts`): each network read waits as long as they leave.
+
 The clock sits where the bytes leave the socket. `urllib3.HTTPResponse.read1` returns one HTTP chunk at a
 time, and several chunks may have come in one network read; so the body's `SocketIO` counts its own reads,
 and all that one read brought carries one time and one number. Where that object cannot be reached, each
@@ -19,26 +21,40 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from difflib import get_close_matches
-from typing import Any
-from urllib.parse import urlsplit
+from math import inf
+from typing import Any, NamedTuple
 
-from botocore.exceptions import EndpointConnectionError
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from bedrock_nb.errors import RequestError, ServerError
+from bedrock_nb import settings
+from bedrock_nb.connection import Abandoned, Serving, notice
+from bedrock_nb.errors import RecordingError, RequestError
 from bedrock_nb.intake import Intake, wire_arrivals
+from bedrock_nb.journal import Journal
 from bedrock_nb.recording import Recording, recordings
-from bedrock_nb.request import Request, own
+from bedrock_nb.request import own
+from bedrock_nb.timeouts import Deadline, Timeouts
 
-__all__ = ["Call", "TappedBody", "ask", "envelope", "install", "tapped", "unwired", "watch"]
+__all__ = [
+    "Call",
+    "TappedBody",
+    "calling",
+    "clock_of",
+    "envelope",
+    "install",
+    "tapped",
+    "timeouts_of",
+    "unwired",
+    "watch",
+]
 
 #: Most bytes of one read; what is there comes at once, however little.
 _READ = 65536
 #: A reader that was away for longer than this, seconds, and then finds bytes within that, came late.
 _AWAY, _AT_ONCE = 0.01, 0.0005
+#: A socket's timeout is set anew when it is wrong by more than this, seconds: setting it is a system call.
+_NEAR = 0.01
 _OPERATION = "bedrock-runtime.ConverseStream"
 #: Response headers that a recording keeps. An allow-list: anything else could hold a secret.
 _KEPT_HEADERS = ("date", "content-type", "transfer-encoding", "content-length")
@@ -56,20 +72,25 @@ class Call:
         self.sent: list[float] = []  # one for each attempt
         self.headers: float | None = None
         self.envelope: dict[str, Any] = {}
+        self.serving = Serving()
 
     def since(self) -> float:
         """Seconds since the call began."""
         return self.clock() - self.t0
 
     def recording(self, labels: Mapping[str, Any] | None = None, *, clock: str = "wire") -> Recording:
-        """A recording of this call with the marks that are known so far."""
+        """A recording of this call with what is known so far."""
         recording = Recording(self.request, labels=labels, clock=clock, started=self.started)
-        recording.envelope = dict(self.envelope)
-        if self.sent:
-            recording.mark("sent", self.sent[-1] - self.t0)
+        self.describe(recording)
+        return recording
+
+    def describe(self, recording: Recording) -> None:
+        """Note in a recording what is known of the call: its envelope, and when each attempt was sent."""
+        recording.envelope |= self.envelope
+        for number, t in enumerate(self.sent, 1):
+            recording.mark("sent" if number == len(self.sent) else f"sent {number}", t - self.t0)
         if self.headers is not None:
             recording.mark("headers", self.headers - self.t0)
-        return recording
 
 
 class TappedBody:
@@ -81,6 +102,9 @@ class TappedBody:
         self.t = (call.headers or call.t0) - call.t0  # when it came: at first, with the response's head
         self.number = 0  # of the network read that brought it
         self.late = 0.0  # longest time that bytes may have waited because the reader was busy, seconds
+        self.deadline: Deadline | None = None
+        self._armed: float = inf  # timeout that the socket has now, seconds
+        self._own: float = inf  # the client's read timeout, which it came with
         self._left = time.perf_counter()  # when the reader went away with the latest bytes
         self._reader = ""  # who reads it
         self._watching: weakref.ref[Intake] | None = None
@@ -90,7 +114,7 @@ class TappedBody:
         direct = self._counted and raw.chunked
         self._direct: Callable[[int], bytes] | None = raw._fp.read1 if direct else None
 
-    def claim(self) -> Call:
+    def claim(self, deadline: Deadline | None = None) -> Call:
         """Become the reader, in botocore's place: bytes can be had only once.
 
         Raises
@@ -101,6 +125,7 @@ class TappedBody:
         self._claim("a Reply")
         # botocore has urllib3 take a body that is shorter than announced for a whole one.
         self.raw.enforce_content_length = True
+        self.deadline = deadline
         return self.call
 
     def _claim(self, reader: str) -> None:
@@ -112,26 +137,49 @@ class TappedBody:
         self._reader = reader
 
     def _count_reads(self) -> bool:
-        """Let the response's own SocketIO stamp each network read."""
+        """Let the response's own SocketIO stamp each network read, and keep the time limits."""
         try:
             socket_io = self.raw._fp.fp.raw
+            socket = socket_io._sock
             read = type(socket_io).readinto
             me, socket_ref = weakref.ref(self), weakref.ref(socket_io)
 
             def readinto(buffer: Any) -> Any:
                 begin = time.perf_counter()
-                count = read(socket_ref(), buffer)
                 body = me()
-                if body is not None:
-                    body.t = body.call.since()
-                    body.number += 1
-                    body._notice(begin, time.perf_counter())
+                if body is None:
+                    return read(socket_ref(), buffer)
+                if body.deadline is not None:
+                    body._arm(socket, begin)
+                try:
+                    count = read(socket_ref(), buffer)
+                except TimeoutError:
+                    if body.deadline is not None and body.deadline.left() <= _NEAR:
+                        raise body.deadline.error() from None
+                    raise
+                body.t = body.call.since()
+                body.number += 1
+                body._notice(begin, time.perf_counter())
                 return count
 
+            self._armed = self._own = _seconds(socket.gettimeout())
             socket_io.readinto = readinto
         except AttributeError:
             return False
         return True
+
+    def _arm(self, socket: Any, begin: float) -> None:
+        """Let the next read wait as long as the limits leave, and no longer than the client's own does."""
+        assert self.deadline is not None
+        if begin - self._left > _AWAY:
+            self.deadline.away(begin - self._left)
+        left = self.deadline.left()
+        if left <= 0:
+            raise self.deadline.error()
+        wanted = min(left, self._own)
+        if abs(wanted - self._armed) > _NEAR:  # of two that are inf the difference is nan: nothing to do
+            socket.settimeout(None if wanted == inf else wanted)
+            self._armed = wanted
 
     def _notice(self, begin: float, end: float) -> None:
         """Bytes that are there at once, after the reader was away: they came some time in between."""
@@ -162,7 +210,8 @@ class TappedBody:
         recording = self.call.recording()
         recordings.append(recording)
         # Where our decoder gives up, botocore's need not: the end of the recording closes nothing.
-        intake = Intake(recording, wire_arrivals(self, recording), lambda: None, self.call.since)
+        arrivals, journal = wire_arrivals(self, recording), _journal(recording)
+        intake = Intake(recording, arrivals, lambda: None, self.call.since, journal=journal)
         self._watching = weakref.ref(intake)
         try:
             while not intake.done:
@@ -204,17 +253,51 @@ def shut(raw: Any) -> bool:
     return True
 
 
+def _journal(recording: Recording) -> Journal | None:
+    """The journal that `configure` asks for; where there can be none, a watched loop goes on all the same."""
+    asked = settings.current()
+    if asked.journal is None:
+        return None
+    try:
+        return Journal(asked.journal, recording, durability=asked.durability)
+    except RecordingError as err:
+        recording.problems.append(str(err))
+        return None
+
+
+def _seconds(timeout: float | None) -> float:
+    return inf if timeout is None else timeout
+
+
 # -- hooks -----------------------------------------------------------------------------------------
+
+
+class _Hooks(NamedTuple):
+    """What is kept for a client that has the hooks."""
+
+    clock: Callable[[], float]
+    timeouts: Timeouts
+
 
 _local = threading.local()
 _bodies: weakref.WeakKeyDictionary[Any, TappedBody] = weakref.WeakKeyDictionary()  # by botocore's stream
-_hooked: weakref.WeakSet[Any] = weakref.WeakSet()  # emitters of clients that have the hooks
+_hooked: weakref.WeakKeyDictionary[Any, _Hooks] = weakref.WeakKeyDictionary()  # by the client's emitter
 _watched: weakref.WeakSet[Any] = weakref.WeakSet()
 _hooking = threading.Lock()
 
 
-def install(client: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
+def install(
+    client: Any, *, clock: Callable[[], float] = time.perf_counter, timeouts: Timeouts | None = None
+) -> None:
     """Put the hooks on a boto3 bedrock-runtime client; once is enough, more does no harm.
+
+    Parameters
+    ----------
+    client : boto3 bedrock-runtime client
+    clock : function
+        Monotonic seconds; that of the first call stays.
+    timeouts : Timeouts, optional
+        What holds for replies of this client from now on.
 
     Raises
     ------
@@ -226,31 +309,64 @@ def install(client: Any, *, clock: Callable[[], float] = time.perf_counter) -> N
             f"A {type(client).__name__} has no converse_stream.",
             remedy="Give the client of bedrock_nb.connect(), or boto3.client('bedrock-runtime').",
         )
-    emitter = getattr(getattr(client, "meta", None), "events", None)
+    emitter = _emitter(client)
     if emitter is None:
         return  # somebody's own object: its stream is read as it comes
     with _hooking:
-        if emitter not in _hooked:
+        known = _hooked.get(emitter)
+        if known is None:
             _hook(emitter, clock)
-            _hooked.add(emitter)
+            notice(client)
+            known = _Hooks(clock, Timeouts())
+        _hooked[emitter] = known if timeouts is None else known._replace(timeouts=timeouts)
+
+
+def _emitter(client: Any) -> Any:
+    return getattr(getattr(client, "meta", None), "events", None)
+
+
+def _hooks(client: Any) -> _Hooks:
+    emitter = _emitter(client)
+    known = None if emitter is None else _hooked.get(emitter)
+    return known or _Hooks(time.perf_counter, Timeouts())
+
+
+def clock_of(client: Any) -> Callable[[], float]:
+    """The clock that the hooks of a client look at."""
+    return _hooks(client).clock
+
+
+def timeouts_of(client: Any) -> Timeouts:
+    """The time limits that hold for replies of a client unless a call has its own."""
+    return _hooks(client).timeouts
+
+
+def calling(call: Call) -> None:
+    """Let the next ``converse_stream`` of this thread be this call."""
+    _local.expected = call
+    call.serving.here()
 
 
 def _hook(emitter: Any, clock: Callable[[], float]) -> None:
     emitter_ref = weakref.ref(emitter)
 
     def begin(params: Any, **_: Any) -> None:
-        _local.call, _local.body = Call(params, clock), None
+        expected, _local.expected = getattr(_local, "expected", None), None
+        _local.call, _local.body = expected or Call(params, clock), None
 
     def sent(**_: Any) -> None:
         if call := getattr(_local, "call", None):
+            if call.serving.abandoned:
+                raise Abandoned
             call.sent.append(call.clock())
 
     def answered(response_dict: dict[str, Any], **_: Any) -> None:
         call, body = getattr(_local, "call", None), response_dict["body"]
-        if call is None or response_dict["status_code"] >= 300:
+        if call is None:
             return
         call.headers = call.clock()
-        if isinstance(body, BaseHTTPResponse):  # else it comes from somebody's hook, not from a socket
+        if response_dict["status_code"] < 300 and isinstance(body, BaseHTTPResponse):
+            # else it is refused, or comes from somebody's hook and not from a socket
             tap = TappedBody(body, call, watched=emitter_ref() in _watched)
             _local.body = response_dict["body"] = tap
 
@@ -259,9 +375,11 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         call, body = getattr(_local, "call", None), getattr(_local, "body", None)
         _local.call = _local.body = None
         stream = parsed.get("stream")
-        if call is None or stream is None:  # refused
+        if call is None:
             return
         call.envelope = envelope(parsed)
+        if stream is None:  # refused
+            return
         if body is not None:
             _bodies[stream] = body
         else:
@@ -280,39 +398,6 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         emitter.register(f"{name}.{_OPERATION}", handler, unique_id=f"bedrock_nb.{name}")
 
 
-def ask(client: Any, params: Mapping[str, Any]) -> Any:
-    """Call ``converse_stream``, with the hooks in place or, where there can be none, noted here."""
-    install(client)
-    _check_members(client, params)
-    call = Call(params, time.perf_counter)
-    try:
-        response = client.converse_stream(**params)
-    except EndpointConnectionError as err:
-        if urlsplit(client.meta.endpoint_url).hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise
-        raise ServerError(
-            "The embedded server does not answer: it has gone away.",
-            remedy="Run `client = bedrock_nb.connect()` again, which starts one.",
-        ) from err
-    if getattr(getattr(client, "meta", None), "events", None) is None and isinstance(response, Mapping):
-        _local.unwired = response.get("stream"), call
-    return response
-
-
-def _check_members(client: Any, params: Mapping[str, Any]) -> None:
-    """Name a misspelt argument: botocore's own list knows nothing of the short names."""
-    try:
-        known = set(client.meta.service_model.operation_model("ConverseStream").input_shape.members)
-    except AttributeError:  # no boto3 client
-        return
-    for name in params.keys() - known:
-        close = get_close_matches(name, [*known, *(f.name for f in fields(Request))], n=1)
-        raise RequestError(
-            f"There is no setting {name!r}.",
-            remedy=f"Is it {close[0]!r}?" if close else "`bedrock_nb.stream?` lists the settings.",
-        )
-
-
 def watch(client: Any) -> Any:
     """Record what any boto3 code streams through this client, unchanged.
 
@@ -327,12 +412,12 @@ def watch(client: Any) -> Any:
     The same client.
     """
     install(client)
-    if getattr(getattr(client, "meta", None), "events", None) is None:
+    if _emitter(client) is None:
         raise RequestError(
             f"A {type(client).__name__} is no boto3 client, so there is nothing to hook into.",
             remedy="Wrap its response instead: bedrock_nb.Reply(response).",
         )
-    _watched.add(client.meta.events)
+    _watched.add(_emitter(client))
     return client
 
 

@@ -39,7 +39,7 @@ from bedrock_nb.events import (
     Unknown,
 )
 from bedrock_nb.eventstream import Frame, encode
-from bedrock_nb.intake import Intake, as_stream_error, parsed_arrivals, wire_arrivals
+from bedrock_nb.intake import Intake, as_our_error, parsed_arrivals, wire_arrivals
 from bedrock_nb.message import ToolUseBlock
 from bedrock_nb.recording import Recording
 from tests.wire_server import CASES, GOOD, GOOD_TEXT, frames_of
@@ -336,7 +336,7 @@ def test_what_breaks_the_way_becomes_an_error_of_ours(raised, ours, theirs, stat
 def test_an_error_of_ours_stays_itself():
     """Nothing wraps what is of the tree already."""
     error = PayloadError("so")
-    assert as_stream_error(error) is error
+    assert as_our_error(error) is error
 
 
 def test_an_interrupt_goes_on_up_and_keeps_what_came():

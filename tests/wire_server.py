@@ -1,8 +1,8 @@
 """A real TCP server that answers any POST with the bytes, the framing and the ending that a test wants.
 
 Strategy: an answer is a list of steps, bytes to send or an event to wait for, so the test decides when the
-next piece leaves and nothing sleeps. The server counts connections and notices when a client closes one:
-whoever leaks a socket keeps `open` above zero.
+next piece leaves. Only a drip, which is made of time, sleeps: a number is a pause in seconds. The server
+counts connections and notices when a client closes one: whoever leaks a socket keeps `open` above zero.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ import json
 import re
 import socket
 import struct
+import sys
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCOUTQ
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from bedrock_nb.events import Event
@@ -33,7 +37,12 @@ FRAMINGS: tuple[Framing, ...] = ("event", "batch", "split", "trickle", "length",
 #: ``fin`` and ``reset`` end the connection without a word of HTTP; ``silence`` never ends it.
 Ending: TypeAlias = Literal["clean", "fin", "reset", "silence"]
 
+Step: TypeAlias = bytes | threading.Event | float
+
 LIMIT = 30.0  # seconds after which a test that waits for something has failed
+
+#: How Linux tells the length of a queue: an int of C.
+_QUEUED = struct.Struct("i")
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
@@ -45,7 +54,7 @@ _HEAD = (
 class Answer(NamedTuple):
     """What to send and when, and how to end."""
 
-    steps: Sequence[bytes | threading.Event]
+    steps: Sequence[Step]
     ending: Ending = "clean"
 
 
@@ -89,7 +98,7 @@ def answer(
     last = b""
     if ending == "clean" and framing not in ("length", "close"):
         last = b"\r\n0\r\n\r\n" if framing == "trickle" else b"0\r\n\r\n"
-    steps: list[bytes | threading.Event] = [_head(frames, framing)]
+    steps: list[Step] = [_head(frames, framing)]
     for number, piece in enumerate([*pieces, last]):
         if gates and number in gates:
             steps.append(gates[number])
@@ -103,6 +112,11 @@ def answer(
     if framing == "close" and ending == "clean":
         ending = "fin"
     return Answer(steps, ending)
+
+
+def dripped(data: bytes, interval: float, *, size: int = 1) -> list[Step]:
+    """These bytes, a few at a time, with pauses between."""
+    return [step for i in range(0, len(data), size) for step in (interval, data[i : i + size])]
 
 
 def refusal(status: int, code: str, message: str) -> Answer:
@@ -212,6 +226,7 @@ class WireServer:
                     if not _send(connection, steps):
                         break
                     if ending == "reset":
+                        _delivered(connection)
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         break
                     if ending == "fin":  # half of the connection: the client's half is still watched
@@ -223,13 +238,28 @@ class WireServer:
                     self._state.notify_all()
 
 
-def _send(connection: socket.socket, steps: Sequence[bytes | threading.Event]) -> bool:
+def _send(connection: socket.socket, steps: Sequence[Step]) -> bool:
     for step in steps:
         if isinstance(step, bytes):
             connection.sendall(step)
+        elif isinstance(step, float):
+            time.sleep(step)
         elif not step.wait(LIMIT):
             return False
     return True
+
+
+def _delivered(connection: socket.socket) -> None:
+    """Wait until the client's kernel has all that was sent: what is there stays readable after a reset.
+
+    Linux tells how many bytes are not acknowledged; elsewhere the order of loopback has to do.
+    """
+    with contextlib.suppress(OSError):
+        for _ in range(5000):  # not for ever: who does not read, or has gone, acknowledges nothing
+            queued = ioctl(connection, TIOCOUTQ, bytes(_QUEUED.size)) if sys.platform == "linux" else b""
+            if not any(queued):
+                return
+            time.sleep(0.0002)
 
 
 def _request(connection: socket.socket) -> bytes | None:

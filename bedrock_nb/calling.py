@@ -1,0 +1,350 @@
+"""Where a reply's events come from: a call that we make, or a response that somebody else has.
+
+Strategy: both are sources with the same four members: a recording to fill, arrivals to fill it with, a way to
+end it from any thread, and a way to let go. `Calling` makes its call in a thread of its own and waits for
+that thread no longer than the time limits leave: so name servers, handshakes, boto3's pauses between attempts
+and a model that thinks for minutes can all be given up at once, by a limit, a Stop button or an interrupt.
+The thread then ends by itself: its connection is shut down.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from math import inf
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from botocore.exceptions import EndpointConnectionError
+
+from bedrock_nb.connection import Abandoned, Serving
+from bedrock_nb.errors import ConnectionLost, RequestError, ServerError, ServiceFault
+from bedrock_nb.events import MessageStart, StreamFault
+from bedrock_nb.intake import Arrival, as_our_error, parsed_arrivals, wire_arrivals
+from bedrock_nb.recording import Recording
+from bedrock_nb.request import Request
+from bedrock_nb.tap import (
+    Call,
+    TappedBody,
+    calling,
+    clock_of,
+    envelope,
+    install,
+    shut,
+    tapped,
+    timeouts_of,
+    unwired,
+)
+from bedrock_nb.timeouts import Deadline, Timeouts
+
+__all__ = ["Calling", "Given", "Source", "backoff"]
+
+
+class Source(Protocol):
+    """Where events come from."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the response's head is there."""
+
+    @property
+    def call(self) -> Call:
+        """When it began, and what was asked."""
+
+    def since(self) -> float:
+        """Seconds since it began."""
+
+    def arrivals(self, recording: Recording) -> Iterator[Arrival]:
+        """What came, one network read at a time."""
+
+    def shutdown(self) -> None:
+        """End it, from any thread: whoever waits for it is woken."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+
+
+class _Parsed:
+    """A stream without bytes to be had: botocore's dicts, or somebody's list of such."""
+
+    def __init__(self, stream: Any) -> None:
+        # botocore's Stubber lets a stream be one dict, in which each kind of event comes once.
+        self.dicts: Iterable[Any] = [stream] if isinstance(stream, Mapping) else stream
+        self.close: Callable[[], None] = getattr(stream, "close", lambda: None)
+        self._raw = getattr(stream, "_raw_stream", None)
+
+    def shutdown(self) -> None:
+        if not shut(self._raw):  # botocore's `close` alone would wait for a read that blocks
+            self.close()
+
+
+def _stream_of(response: Any) -> Any:
+    if not isinstance(response, Mapping) or "stream" not in response:
+        raise RequestError(
+            f"A Reply is made from the response of converse_stream; this is a {type(response).__name__}"
+            " without a 'stream'.",
+            remedy="Pass what client.converse_stream(...) returned, or use bedrock_nb.stream.",
+        )
+    stream = response["stream"]
+    if isinstance(stream, str | bytes) or not isinstance(stream, Iterable):
+        raise RequestError(
+            f"The stream of this response is a {type(stream).__name__}.",
+            remedy="Events are wanted: botocore's EventStream, or a list of its dicts.",
+        )
+    return stream
+
+
+def _read(
+    body: TappedBody | _Parsed, call: Call, recording: Recording, deadline: Deadline
+) -> Iterator[Arrival]:
+    if isinstance(body, TappedBody):
+        return wire_arrivals(body, recording, deadline)
+    recording.clock = "parsed"
+    return parsed_arrivals(body.dicts, call.since)
+
+
+class Given:
+    """A response of ``converse_stream`` that somebody has, its stream not yet read.
+
+    Parameters
+    ----------
+    response : mapping
+    timeouts : Timeouts
+        They count from now on, and can be kept only where the bytes are ours to read.
+
+    Raises
+    ------
+    RequestError
+        It is no such response, or is read already.
+    """
+
+    opened = True
+
+    def __init__(self, response: Mapping[str, Any], timeouts: Timeouts) -> None:
+        stream = _stream_of(response)
+        found = tapped(stream)
+        self._body: TappedBody | _Parsed = found or _Parsed(stream)
+        call = found.call if found is not None else unwired(stream) or Call({}, time.perf_counter)
+        self._deadline = Deadline(timeouts, call.since)
+        if found is not None:
+            found.claim(self._deadline)
+        call.envelope = envelope(response)
+        self.call = call
+        self.since = call.since
+        self.close, self.shutdown = self._body.close, self._body.shutdown
+
+    def arrivals(self, recording: Recording) -> Iterator[Arrival]:
+        """What came, one network read at a time."""
+        self.call.describe(recording)
+        return _read(self._body, self.call, recording, self._deadline)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before retry number ``attempt``, from 1: random below 1, 2, 4 … 20.
+
+    As botocore's standard mode does it; random, so that those who were throttled together do not come back
+    together (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    """
+    return random.random() * min(20.0, 2.0 ** (attempt - 1))
+
+
+class Calling:
+    """A call of ``converse_stream``, from before its connection to the end of its body.
+
+    Parameters
+    ----------
+    client : boto3 bedrock-runtime client
+        Or any object with its ``converse_stream``.
+    params : mapping
+        Its keyword arguments.
+    timeouts : Timeouts, optional
+        By default those of the client.
+    retries : int
+        How often to ask again when the stream begins with throttling or lack of room and nothing has been
+        shown. Attempts before the head are boto3's own affair.
+    pause : function
+        From the number of a retry to the seconds to wait before it.
+
+    Raises
+    ------
+    RequestError
+        The object is no such client, or an argument has no such name.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        params: Mapping[str, Any],
+        timeouts: Timeouts | None = None,
+        *,
+        retries: int = 0,
+        pause: Callable[[int], float] = backoff,
+    ) -> None:
+        install(client)
+        _check_members(client, params)
+        self.client, self.opened = client, False
+        self._params, self._retries, self._pause = params, retries, pause
+        self.call = Call(params, clock_of(client))
+        self.since = self.call.since
+        self._deadline = Deadline(timeouts or timeouts_of(client), self.call.since)
+        self._retried: list[dict[str, Any]] = []  # attempts that began with a fault
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._response: Mapping[str, Any] | BaseException | None = None
+        self._body: TappedBody | _Parsed | None = None
+
+    def arrivals(self, recording: Recording) -> Iterator[Arrival]:
+        """The head, which brings no event; then what came, one network read at a time."""
+        for attempt in range(1, self._retries + 2):
+            body = self._open(recording)
+            yield self.call.since(), 0, []
+            arrivals = _read(body, self.call, recording, self._deadline)
+            if attempt <= self._retries:
+                held, failed = _until_shown(arrivals)
+                fault = failed and as_our_error(failed)
+                if isinstance(fault, ServiceFault) and fault.retryable:
+                    self._give_up(recording, fault, attempt)
+                    continue
+                yield from held
+                if failed is not None:
+                    raise failed
+            yield from arrivals
+            return
+
+    def _open(self, recording: Recording) -> TappedBody | _Parsed:
+        """Call, and wait for the response's head."""
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(self._run,), name="bedrock_nb.call", daemon=True
+        ).start()
+        with self._changed:
+            self._wait(inf, until=lambda: self._response is not None)
+            response = self._response
+            if response is None:
+                self.call.serving.abandon()
+                raise self._why()
+        self.call.describe(recording)
+        if isinstance(response, BaseException):
+            raise self._ours(response)
+        self._body = body = self._body or _Parsed(_stream_of(response))
+        if self._stopped:
+            raise self._why()
+        if isinstance(body, TappedBody):
+            body.claim(self._deadline)
+        recording.envelope |= envelope(response)
+        if self._retried:
+            recording.envelope["retries"] += len(self._retried)
+            recording.envelope["retried"] = list(self._retried)
+        self.opened = True
+        return body
+
+    def _wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait for a condition, a time, a limit or a stop, whichever comes first."""
+        end = self.call.clock() + seconds
+        while not (until() or self._stopped):
+            left = min(end - self.call.clock(), self._deadline.left())
+            if left <= 0:
+                return
+            self._changed.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
+
+    def _why(self) -> Exception:
+        return ConnectionLost("The call was given up.") if self._stopped else self._deadline.error()
+
+    def _run(self) -> None:
+        """In a thread: what may block for long, and what nobody can interrupt."""
+        calling(self.call)
+        try:
+            response: Any = self.client.converse_stream(**self._params)
+            found = tapped(response["stream"]) if isinstance(response, Mapping) else None
+        except BaseException as err:
+            response, found = err, None
+        finally:
+            Serving.nowhere()
+        with self._changed:
+            if not self.call.serving.abandoned:
+                self.call.serving.over()
+                self._response, self._body = response, found
+                self._changed.notify_all()
+                return
+        if found is not None:  # too late: nobody wants it any more
+            found.close()
+
+    def _ours(self, err: BaseException) -> BaseException:
+        if isinstance(err, EndpointConnectionError) and _is_loopback(self.client):
+            gone = ServerError(
+                "The embedded server does not answer: it has gone away.",
+                remedy="Run `client = bedrock_nb.connect()` again, which starts one.",
+            )
+            gone.__cause__ = err
+            return gone
+        return self._why() if isinstance(err, Abandoned) else err
+
+    def _give_up(self, recording: Recording, fault: ServiceFault, attempt: int) -> None:
+        """Let a failed attempt go, note it, and wait before the next."""
+        self.close()
+        recording.mark(f"{fault.code} {attempt}", self.call.since())
+        recording.forget()
+        self._retried.append({"code": fault.code, "request_id": recording.envelope.get("request_id", "")})
+        with self._changed:
+            self._response = self._body = None
+            self._wait(self._pause(attempt))
+            if self._stopped or self._deadline.left() <= 0:
+                raise self._why()
+
+    def shutdown(self) -> None:
+        """Give it up, from any thread: whoever waits for it is woken, the server hears of it."""
+        with self._changed:
+            self._stopped = True
+            if self._response is None:
+                self.call.serving.abandon()
+            body = self._body
+            self._changed.notify_all()
+        if body is not None:
+            body.shutdown()
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._response is None:
+            self.shutdown()
+        if self._body is not None:
+            self._body.close()
+
+
+def _until_shown(arrivals: Iterator[Arrival]) -> tuple[list[Arrival], Exception | None]:
+    """Arrivals up to the first that shows anything of an answer; what failed before, if anything did."""
+    held: list[Arrival] = []
+    try:
+        for arrival in arrivals:
+            events = [event for parts, _ in arrival[2] for event in parts]
+            faults = [event.error for event in events if isinstance(event, StreamFault)]
+            if faults and all(isinstance(event, MessageStart | StreamFault) for event in events):
+                held.append(arrival)
+                return held, faults[0] if faults[0].retryable else None
+            held.append(arrival)
+            if any(not isinstance(event, MessageStart) for event in events):
+                break
+    except Exception as err:
+        return held, err
+    return held, None
+
+
+def _is_loopback(client: Any) -> bool:
+    return urlsplit(client.meta.endpoint_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def _check_members(client: Any, params: Mapping[str, Any]) -> None:
+    """Name a misspelt argument: botocore's own list knows nothing of the short names."""
+    try:
+        known = set(client.meta.service_model.operation_model("ConverseStream").input_shape.members)
+    except AttributeError:  # no boto3 client
+        return
+    for name in params.keys() - known:
+        close = get_close_matches(name, [*known, *(f.name for f in fields(Request))], n=1)
+        raise RequestError(
+            f"There is no setting {name!r}.",
+            remedy=f"Is it {close[0]!r}?" if close else "`bedrock_nb.stream?` lists the settings.",
+        )

@@ -1,0 +1,109 @@
+"""Which connection serves which call, known from before the first byte is sent.
+
+A response can be shut down once it is there. Before, only the connection knows the socket, and a model may
+think for minutes before the head of its answer leaves: Stop and time limits need that socket. Strategy:
+the client's pools make connections of a subclass that tells the call of its thread "I serve you". urllib3
+lets a pool manager's classes be chosen; how to get at botocore's manager is not part of its public surface,
+so where that changed one day, `notice` says False and a call that is given up ends at its read timeout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+__all__ = ["Abandoned", "Serving", "notice"]
+
+
+class Abandoned(BaseException):
+    """Nobody waits for this call any more. No Exception: botocore would take it for one to retry on."""
+
+
+class Serving:
+    """The connection of one call, from when it is taken until it is given up; from any thread."""
+
+    _of_thread = threading.local()
+
+    def __init__(self) -> None:
+        self.abandoned = False
+        self._connection: Any = None
+
+    def here(self) -> None:
+        """From now on this thread's requests are those of this call."""
+        Serving._of_thread.current = self
+
+    @staticmethod
+    def current() -> Serving | None:
+        """The call of this thread, if there is one."""
+        found: Serving | None = getattr(Serving._of_thread, "current", None)
+        return found
+
+    @staticmethod
+    def nowhere() -> None:
+        """No call is this thread's any more."""
+        Serving._of_thread.current = None
+
+    def by(self, connection: Any) -> None:
+        """A connection serves this call now.
+
+        Raises
+        ------
+        Abandoned
+            Too late.
+        """
+        self._connection = connection
+        if self.abandoned:
+            raise Abandoned
+
+    def abandon(self) -> None:
+        """Shut the connection down: whoever waits for it is woken, and the server hears of it."""
+        self.abandoned = True
+        found = getattr(self._connection, "sock", None)
+        if found is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                # The plain socket's method, under TLS too: an SSLSocket's own would let go of the TLS state
+                # that another thread is reading with.
+                socket.socket.shutdown(found, socket.SHUT_RDWR)
+
+    def over(self) -> None:
+        """The connection may go back to its pool: it is not ours to shut any more."""
+        self._connection = None
+
+
+class _Telling:
+    """Mixed into botocore's connection classes."""
+
+    sock: Any
+    timeout: Any
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        if self.sock is not None:  # from the pool: the limits of its last call are none of this one's
+            self.sock.settimeout(self.timeout)
+        serving = Serving.current()
+        if serving is not None:
+            serving.by(self)
+        return super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def connect(self) -> Any:
+        connected = super().connect()  # type: ignore[misc]
+        serving = Serving.current()
+        if serving is not None:
+            serving.by(self)
+        return connected
+
+
+def notice(client: Any) -> bool:
+    """Let a boto3 client's connections tell which call they serve; False where they cannot be reached."""
+    try:
+        session = client._endpoint.http_session
+        classes, manager = session._pool_classes_by_scheme, session._manager
+        for scheme, pool in list(classes.items()):
+            if not issubclass(pool.ConnectionCls, _Telling):
+                connection = type(pool.ConnectionCls.__name__, (_Telling, pool.ConnectionCls), {})
+                classes[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
+        manager.clear()  # pools of the old classes; what is in use goes on
+    except AttributeError:
+        return False
+    return True

@@ -1,0 +1,168 @@
+"""`stream`: ask a model and stream its answer. `resume`: take an answer up again that broke off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bedrock_nb.background import WhenFull
+from bedrock_nb.calling import Calling
+from bedrock_nb.errors import RequestError
+from bedrock_nb.recording import Recording
+from bedrock_nb.reply import Keeping, Reply
+from bedrock_nb.request import Request, as_request
+from bedrock_nb.resuming import How, Resumed
+from bedrock_nb.tap import timeouts_of
+
+__all__ = ["resume", "stream"]
+
+
+def stream(
+    client: Any,
+    prompt: str | Sequence[Any] | Request | None = None,
+    *,
+    model: str | None = None,
+    system: str | Sequence[Mapping[str, Any]] | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] | None = None,
+    tools: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+    labels: Mapping[str, Any] | None = None,
+    first_event_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    total_timeout: float | None = None,
+    retries: int = 0,
+    journal: str | os.PathLike[str] | None = None,
+    durability: str | None = None,
+    errors: str | None = None,
+    record: bool = True,
+    background: bool = False,
+    buffer: int | None = None,
+    when_full: WhenFull = "block",
+    **converse_kwargs: Any,
+) -> Reply:
+    """Ask a model and stream its answer.
+
+    Parameters
+    ----------
+    client : boto3 bedrock-runtime client
+        From `connect`, or your own.
+    prompt : str, list or Request
+        What to ask: text, a list of content blocks, a list of messages, or a `Request`; with the last, the
+        other settings change it for this call.
+    model, system, max_tokens, temperature, top_p, stop, tools
+        As in `Request`; only what is given is sent.
+    labels : mapping, optional
+        Columns by which the summary table tells this reply from others.
+    first_event_timeout, idle_timeout, total_timeout : float, optional
+        Seconds from the call to the first event, from one whole event to the next, and from the call to the
+        end; ``float("inf")`` is no limit. By default those of the client: `connect` sets them, to 600, 300
+        and none if nothing else is said.
+    retries : int
+        How often to ask again if the stream begins with throttling or lack of room, before anything was
+        shown. Later than that nothing is ever asked twice.
+    journal : path, optional
+        Each event is in this file before you get it, whatever becomes of this process: a folder, in which
+        the reply gets a file of its own, or a new file. By default what `configure` says; ``reply.journal``
+        is the file.
+    durability : {"crash", "interval", "each"}, optional
+        What the journal is to survive: the end of the process; loss of power, but for the last 100 ms; loss
+        of power.
+    errors : {"full", "plain"}, optional
+        Whether error texts may hold the provider's words. By default what `configure` says.
+    record : bool
+        False keeps no event: memory stays the same however long the reply is; it can be read once.
+    background : bool
+        Read in a thread, and return at once: arrival times are true however slow your loop is.
+    buffer : int, optional
+        Events by which you may be behind a reply in the background; 1000 if it is not recorded, else any.
+    when_full : {"block", "coalesce"}
+        What happens then: the network waits, or neighbouring deltas are joined into one.
+    **converse_kwargs
+        Any other argument of ``client.converse_stream``, under its own name.
+
+    Returns
+    -------
+    Reply
+        As soon as the response's head is there; no event has been read. In the background at once.
+
+    Raises
+    ------
+    RequestError
+        An argument that cannot work.
+    StreamError
+        There is no reply: a `RefusedError` if the service refused the request (a
+        ``botocore.exceptions.ClientError`` too), a `FirstEventTimeout`, a `ConnectionLost` …
+    RecordingError
+        The journal cannot be opened; nothing was sent.
+    """
+    given = {
+        "model": model,
+        "system": system,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "stop": stop,
+        "tools": tools,
+    }
+    request = as_request(prompt, {k: v for k, v in given.items() if v is not None}, converse_kwargs)
+    keeping = Keeping(labels, journal, durability, errors, record, background, buffer, when_full)
+    keeping.check()
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise RequestError(f"retries is {retries!r}; a whole number from 0 is wanted.")
+    limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
+    return Reply.from_source(Calling(client, request.to_kwargs(), limits, retries=retries), keeping)
+
+
+def resume(
+    client: Any,
+    source: Reply | Recording | str | os.PathLike[str],
+    *,
+    how: How = "auto",
+    first_event_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    total_timeout: float | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    labels: Mapping[str, Any] | None = None,
+    background: bool = False,
+) -> Reply:
+    """Take an answer up again that broke off: also one whose kernel died, from its journal.
+
+    The part that came is sent back as the beginning of the assistant's turn, and the model goes on from
+    there. Some models do not allow that, and an answer that broke off in reasoning or in a tool call cannot
+    be gone on with: these are asked again from the start. In the recording of the new reply a `Seam` marks
+    the place. Token counts are those of the second call alone: the first never told its own.
+
+    Parameters
+    ----------
+    client : boto3 bedrock-runtime client
+    source : Reply, Recording, or path of a recording
+        What broke off.
+    how : {"auto", "continue", "restart"}
+        "auto" tries to continue, and restarts where that cannot be or the service refuses.
+    first_event_timeout, idle_timeout, total_timeout : float, optional
+        As for `stream`, counted from now on.
+    journal, labels, background
+        As for `stream`.
+
+    Returns
+    -------
+    Reply
+        Both parts, joined.
+
+    Raises
+    ------
+    RequestError
+        The reply is whole, or still streams, or its request is not known.
+    StreamError
+        The second call failed; what came before is in its reply as well.
+    """
+    before = source if isinstance(source, Recording) else getattr(source, "recording", None)
+    if not isinstance(before, Recording):
+        before = Recording.load(source)  # type: ignore[arg-type]
+    limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
+    keeping = Keeping({**before.labels, **(labels or {})}, journal, background=background)
+    keeping.check()
+    return Reply.from_source(Resumed(client, before, how, limits), keeping)

@@ -5,6 +5,9 @@ is made only if somebody listens. Prompts and answers are in it only where `sett
 their texts has gone through the user's own redaction; where that fails, the line goes out without them.
 Nothing that goes wrong here reaches the call that is logged: it leaves a line that names its type.
 
+A call that was complete or cancelled is logged at INFO, any other at WARNING: for all of them set the
+logger's level to INFO.
+
 The plain call is logged as a recording of its two last events, so that both kinds of call have one form.
 """
 

@@ -23,7 +23,14 @@ from urllib.parse import urlsplit
 from botocore.exceptions import EndpointConnectionError
 
 from bedrock_nb.connection import Abandoned, Serving
-from bedrock_nb.errors import ConnectionLost, RequestError, ServerError, ServiceFault
+from bedrock_nb.errors import (
+    ConnectionLost,
+    RequestError,
+    ServerError,
+    ServiceFault,
+    ServiceUnavailableFault,
+    ThrottlingFault,
+)
 from bedrock_nb.events import MessageStart, StreamFault
 from bedrock_nb.intake import Arrival, as_our_error, parsed_arrivals, wire_arrivals
 from bedrock_nb.recording import Recording
@@ -153,6 +160,10 @@ def backoff(attempt: int) -> float:
     return random.random() * min(20.0, 2.0 ** (attempt - 1))
 
 
+#: What a stream may begin with and be asked again for.
+_RETRIED = (ThrottlingFault, ServiceUnavailableFault)
+
+
 class Calling:
     """A call of ``converse_stream``, from before its connection to the end of its body.
 
@@ -207,7 +218,7 @@ class Calling:
             if attempt <= self._retries:
                 held, failed = _until_shown(arrivals)
                 fault = failed and as_our_error(failed)
-                if isinstance(fault, ServiceFault) and fault.retryable:
+                if isinstance(fault, _RETRIED):
                     self._give_up(recording, fault, attempt)
                     continue
                 yield from held
@@ -252,7 +263,12 @@ class Calling:
             self._changed.wait(None if left == inf else min(left, threading.TIMEOUT_MAX))
 
     def _why(self) -> Exception:
-        return ConnectionLost("The call was given up.") if self._stopped else self._deadline.error()
+        if self._stopped:
+            return ConnectionLost("The call was given up.")
+        error = self._deadline.error()
+        if self.call.refused:
+            error.what += f" Until then the service had answered {self.call.refused}, and boto3 tried again."
+        return error
 
     def _run(self) -> None:
         """In a thread: what may block for long, and what nobody can interrupt."""
@@ -321,10 +337,9 @@ def _until_shown(arrivals: Iterator[Arrival]) -> tuple[list[Arrival], Exception 
         for arrival in arrivals:
             events = [event for parts, _ in arrival[2] for event in parts]
             faults = [event.error for event in events if isinstance(event, StreamFault)]
-            if faults and all(isinstance(event, MessageStart | StreamFault) for event in events):
-                held.append(arrival)
-                return held, faults[0] if faults[0].retryable else None
             held.append(arrival)
+            if faults and all(isinstance(event, MessageStart | StreamFault) for event in events):
+                return held, faults[0] if isinstance(faults[0], _RETRIED) else None
             if any(not isinstance(event, MessageStart) for event in events):
                 break
     except Exception as err:

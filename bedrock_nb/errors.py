@@ -206,6 +206,9 @@ class StreamError(BedrockNbError):
         self.__suppress_context__ = True
 
 
+_DAMAGED = "Ask again; if it happens often, something between here and the service changes bytes."
+
+
 class FrameError(StreamError, ParserError):
     """Bytes that break AWS event-stream framing.
 
@@ -221,9 +224,10 @@ class FrameError(StreamError, ParserError):
 
     code = ""
     offset = 0
+    retryable = True
 
     def __init__(self, code: str, what: str, *, offset: int, frames: list[Any] | None = None) -> None:
-        super().__init__(f"{what} (frame at byte {offset}; rule: {code}).")
+        super().__init__(f"{what} (frame at byte {offset}; rule: {code}).", remedy=_DAMAGED)
         self.code, self.offset = code, offset
         self.frames = frames if frames is not None else []
 
@@ -231,9 +235,13 @@ class FrameError(StreamError, ParserError):
 class IncompleteStreamError(StreamError):
     """The response body ended, in good order or inside a frame, before ``messageStop``."""
 
+    retryable = True
+
 
 class PayloadError(StreamError):
     """A frame whose checksums are right and whose payload is not what its event type demands."""
+
+    retryable = True
 
 
 class ConnectionFailed(StreamError, botocore.exceptions.ConnectionError):
@@ -331,11 +339,13 @@ class ServiceFault(ServiceError, EventStreamError):
 class InternalServerFault(ServiceFault):
     """``internalServerException``: a fault inside the service."""
 
+    retryable = True
+
 
 class ModelStreamFault(ServiceFault):
     """``modelStreamErrorException``: the model itself failed while it was answering."""
 
-    plain = "The model failed while it was answering."
+    plain, retryable = "The model failed while it was answering.", True
 
     @property
     def original_status_code(self) -> int | None:
@@ -372,6 +382,8 @@ class ServiceUnavailableFault(ServiceFault):
 
 class UnmodelledFault(ServiceFault):
     """An exception or error frame whose name the service model does not have."""
+
+    advice = "Its name is new to this version: AWS's documentation of ConverseStream may know it."
 
 
 #: In-stream exceptions by their name on the wire (members of ConverseStreamOutput).
@@ -452,7 +464,7 @@ class ModelTimeoutError(RefusedError):
 class ModelError(RefusedError):
     """424 ``ModelErrorException``: the model failed on this request."""
 
-    plain = ModelStreamFault.plain
+    plain, retryable = ModelStreamFault.plain, True
 
 
 class ThrottlingError(RefusedError):

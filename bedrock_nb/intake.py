@@ -163,7 +163,7 @@ def as_our_error(err: Exception) -> BedrockNbError:
         case HTTPError() | HTTPClientError() | HTTPException() | OSError():
             return ConnectionLost(
                 f"The connection broke ({type(err).__name__}).",
-                remedy="Ask again; if it happens often, look at the network or the proxy between.",
+                remedy=f"{_GO_ON} If it happens often, look at the network or the proxy between.",
             )
         case ParserError():
             return FrameError("botocore", f"The bytes of the reply are damaged: {err}", offset=0)
@@ -173,6 +173,8 @@ def as_our_error(err: Exception) -> BedrockNbError:
         case _:
             return StreamError(f"The reply could not be read: {type(err).__name__}: {err}.")
 
+
+_GO_ON = "Ask again, or go on from here: reply.resume()."
 
 #: How a reply stands after each kind of error; any other is "error".
 _INCOMPLETE = (IncompleteStreamError, ConnectionLost, StreamTimeout)
@@ -258,8 +260,8 @@ class Intake:
             self.finish("cancelled")
         elif self.fold.stop_reason is None:
             what = "The reply ended before the model had finished: no messageStop came."
-            remedy = "" if len(self.recording) else "A stream can be read once: was this one read before?"
-            self._fail(IncompleteStreamError(what, remedy=remedy))
+            once = "A stream can be read once: was this one read before?"
+            self._fail(IncompleteStreamError(what, remedy=_GO_ON if len(self.recording) else once))
         elif self.fold.stop_reason == "tool_use" and (broken := self.fold.broken_tools):
             names = ", ".join(f"{tool.name!r:.70}" for tool in broken)  # repr: the model wrote them
             self._fail(
@@ -277,7 +279,8 @@ class Intake:
             return
         error = as_our_error(err)
         if isinstance(error, FrameError) and error.code == "truncated":
-            error, err = IncompleteStreamError("The reply ended in the middle of an event."), error
+            what = "The reply ended in the middle of an event."
+            error, err = IncompleteStreamError(what, remedy=_GO_ON), error
         if error is not err:
             error.__cause__ = err
         if not isinstance(error, StreamError):  # nothing ever left: there is no reply
@@ -285,16 +288,21 @@ class Intake:
             self.finish("error", error)
             return
         error.original = error.__cause__
-        if not error.kept and (len(self.recording) or isinstance(error, IncompleteStreamError)):
-            chars = len(self.fold.snapshot.text)
-            error.kept = (
-                f"What came is kept: {len(self.recording)} events, {chars} characters of text "
-                "(reply.snapshot, reply.recording)."
-            )
+        self._say_what_is_kept(error)
         self._record_fault(error)
         if self._masked:
             error.mask()
         self.finish("incomplete" if isinstance(error, _INCOMPLETE) else "error", error)
+
+    def _say_what_is_kept(self, error: StreamError) -> None:
+        events = len(self.recording) - (self.recording.error is not None)  # an exception frame is no answer
+        if error.kept or not self.recording.keeps or not (events or isinstance(error, IncompleteStreamError)):
+            return
+        chars = len(self.fold.snapshot.text)
+        error.kept = (
+            f"What came is kept: {events} events, {chars} characters of text "
+            "(reply.snapshot, reply.recording)."
+        )
 
     def _record_fault(self, error: StreamError) -> None:
         """Write the fault as the last event, unless the service's own frame was that event."""

@@ -25,10 +25,12 @@ from bedrock_nb.message import (
     UnknownBlock,
 )
 
-__all__ = ["CANCELLED", "Keep", "resendable"]
+__all__ = ["BROKEN", "CANCELLED", "Keep", "resendable"]
 
 #: What the model reads in place of the result of a tool call that never ran.
 CANCELLED = "The answer was interrupted, so this tool call was cancelled and not run."
+#: The same where the call itself is at fault, and the model can mend it.
+BROKEN = "The input was not one whole JSON object, so this tool call was cancelled and not run."
 
 #: What may become of the model's reasoning.
 Keep: TypeAlias = Literal["signed", "drop", "keep"]
@@ -129,4 +131,5 @@ def _one_call_an_id(blocks: Iterable[Block]) -> list[Block]:
 
 
 def _cancelled(call: ToolUseBlock) -> ToolResultBlock:
-    return ToolResultBlock(call.id, ({"text": CANCELLED},), status="error")
+    said = BROKEN if call.input is None else CANCELLED
+    return ToolResultBlock(call.id, ({"text": said},), status="error")

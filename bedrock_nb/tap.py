@@ -71,6 +71,7 @@ class Call:
         self.started = time.time()
         self.sent: list[float] = []  # one for each attempt
         self.headers: float | None = None
+        self.refused = 0  # HTTP status of the latest attempt, if that was an error
         self.envelope: dict[str, Any] = {}
         self.serving = Serving()
 
@@ -365,6 +366,7 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         if call is None:
             return
         call.headers = call.clock()
+        call.refused = response_dict["status_code"] if response_dict["status_code"] >= 300 else 0
         if response_dict["status_code"] < 300 and isinstance(body, BaseHTTPResponse):
             # else it is refused, or comes from somebody's hook and not from a socket
             tap = TappedBody(body, call, watched=emitter_ref() in _watched)

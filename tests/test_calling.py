@@ -47,7 +47,7 @@ REFUSED = [
     (403, "AccessDeniedException", errors.AccessDeniedError, False),
     (404, "ResourceNotFoundException", errors.ResourceNotFoundError, False),
     (408, "ModelTimeoutException", errors.ModelTimeoutError, True),
-    (424, "ModelErrorException", errors.ModelError, False),
+    (424, "ModelErrorException", errors.ModelError, True),
     (429, "ThrottlingException", errors.ThrottlingError, True),
     (429, "ModelNotReadyException", errors.ModelNotReadyError, True),
     (500, "InternalServerException", errors.InternalServerError, True),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bedrock_nb.assembly import fold
 from bedrock_nb.errors import RequestError
 from bedrock_nb.eventstream import FrameDecoder
-from bedrock_nb.mend import CANCELLED, resendable
+from bedrock_nb.mend import BROKEN, CANCELLED, resendable
 from bedrock_nb.message import (
     Block,
     ImageBlock,
@@ -217,10 +217,11 @@ def test_calls_that_never_ran_are_answered():
     assert assistant["content"][2]["toolUse"]["input"] == {"invalid_json": '{"city": "Par'}
     assert results["role"] == "user"
     assert results["content"] == [
-        {"toolResult": {"toolUseId": id, "content": [{"text": CANCELLED}], "status": "error"}}
-        for id in ("1", "2")
+        {"toolResult": {"toolUseId": id, "content": [{"text": said}], "status": "error"}}
+        for id, said in (("1", CANCELLED), ("2", BROKEN))
     ]
-    assert CANCELLED.endswith("cancelled and not run.")
+    for said in (CANCELLED, BROKEN):
+        assert said.endswith("cancelled and not run.")
 
 
 def test_calls_of_a_whole_answer_are_the_callers():

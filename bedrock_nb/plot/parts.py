@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 from bedrock_nb.errors import ServiceFault
@@ -29,7 +28,7 @@ from bedrock_nb.events import (
     ToolResultStart,
     ToolUseStart,
 )
-from bedrock_nb.metrics import Facts, facts, percentile
+from bedrock_nb.metrics import Facts, facts, gap_pairs, percentile
 from bedrock_nb.plot.canvas import count, duration
 from bedrock_nb.recording import Recording
 
@@ -138,12 +137,17 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+_SEAMS = {"continue": "taken up again", "restart": "asked again from the start"}
+
+
 def _marks(recording: Recording, known: Facts) -> list[Mark]:
     """The moments that happened, in the order in which a sound reply has them."""
     latest = {recording.kind(i): t for i, t in enumerate(recording.times)}
     closed = None
     if recording.error is None and recording.status in ("cancelled", "incomplete"):
         closed = recording.marks.get("closed")  # otherwise the connection's end says nothing new
+    seam = recording.event(recording.seams[-1]) if recording.seams else None
+    mode = seam.mode if isinstance(seam, Seam) else ""
     error = recording.error
     fault = error.code if isinstance(error, ServiceFault) else type(error).__name__
     moments: tuple[tuple[str, float | None, str, int], ...] = (
@@ -152,7 +156,7 @@ def _marks(recording: Recording, known: Facts) -> list[Mark]:
         ("headers", known.h, "headers", 7),
         ("first event", known.e1, "first event", 3),
         ("first content", known.c1, "first content", 8),
-        ("seam", latest.get(Seam), "taken up again", 7),
+        ("seam", latest.get(Seam), _SEAMS.get(mode, mode), 7),
         ("first visible text", known.v1 if known.v1 != known.c1 else None, "first visible text", 4),
         ("last content", known.cN, "last content", 8),
         ("stop", latest.get(MessageStop), f"stop ({_line(recording.stop_reason)})", 6),
@@ -212,8 +216,9 @@ def _spans(recording: Recording, known: Facts) -> Iterator[Span]:
         yield Span("ttfvt", 0.0, known.v1, f"TTFVT {duration(known.v1)}: time to first visible text")
     if known.cN is not None:
         yield Span("ttlt", 0.0, known.cN, f"TTLT {duration(known.cN)}: time to last token")
-    at = (recording.times[i] for i in recording.content())
-    begin, end = max(pairwise(at), key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))
+    pairs = gap_pairs(recording.content(), recording.seams)
+    waits = ((recording.times[a], recording.times[b]) for a, b in pairs)
+    begin, end = max(waits, key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))
     if end > begin:
         yield Span("gap", begin, end, f"longest gap {duration(end - begin)}")
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import EndpointConnectionError
 
+from bedrock_nb.body import Call, TappedBody, shut
 from bedrock_nb.connection import Abandoned, Serving
 from bedrock_nb.errors import (
     ConnectionLost,
@@ -35,18 +36,7 @@ from bedrock_nb.events import MessageStart, StreamFault
 from bedrock_nb.intake import Arrival, as_our_error, parsed_arrivals, wire_arrivals
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.tap import (
-    Call,
-    TappedBody,
-    calling,
-    clock_of,
-    envelope,
-    install,
-    shut,
-    tapped,
-    timeouts_of,
-    unwired,
-)
+from bedrock_nb.tap import calling, clock_of, envelope, install, tapped, timeouts_of, unwired
 from bedrock_nb.timeouts import Deadline, Timeouts
 
 __all__ = ["Calling", "Given", "Source", "backoff"]

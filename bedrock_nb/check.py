@@ -1,10 +1,10 @@
 """Does a recording keep to Bedrock's protocol? What in it is out of order, or is not what it must be?
 
-Strategy: one pass over the recording's columns. The order of events is kept in one small state, `_Reply`,
-which knows what has begun and what has stopped; a delta like the one before it needs no more than two
-comparisons. What lies inside the rarer events is botocore's to judge: its own validator, on the service model
-of the installed version, so a member that AWS adds is known here the day it is known to the client. Types of
-plain deltas are enforced when they are parsed and not looked at again.
+Strategy: one pass over the recording's columns. The order of events is `order.py`'s to judge, one call for an
+event; a delta like the one before it needs no more than two comparisons. What lies inside the rarer events is
+botocore's to judge: its own validator, on the service model of the installed version, so a member that AWS
+adds is known here the day it is known to the client. Types of plain deltas are enforced when they are parsed
+and not looked at again.
 
 A reply that was cut lacks its end, and its status says so: that alone is no problem here. Nothing is changed,
 and nothing raises, whatever the recording holds.
@@ -13,9 +13,7 @@ and nothing raises, whatever the recording holds.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice, pairwise
 from operator import gt
@@ -49,7 +47,7 @@ from bedrock_nb.events import (
     ToolUseStart,
     Unknown,
 )
-from bedrock_nb.message import parse_input
+from bedrock_nb.order import ANY, DELTAS, STARTS, Found, Problem, Progress, quoted
 from bedrock_nb.recording import Recording
 from bedrock_nb.shapes import INDEX, SHAPES
 from bedrock_nb.wire import to_botocore
@@ -90,46 +88,8 @@ RULES: dict[str, str] = {
     "tokens": "totalTokens is the sum of its parts (AWS API reference, TokenUsage).",
 }
 
-#: So many problems of one rule are listed; the others are counted.
-_MOST = 20
-
-_DELTAS: dict[type, str] = {
-    TextDelta: "text",
-    CitationDelta: "text",  # the sources of a text come in its own block
-    ReasoningDelta: "reasoning",
-    ReasoningSignature: "reasoning",
-    RedactedReasoning: "redacted reasoning",
-    ToolInputDelta: "tool use",
-    ToolResultDelta: "tool result",
-    ImageDelta: "image",
-}
-_STARTS: dict[type, str] = {ToolUseStart: "tool use", ToolResultStart: "tool result", ImageStart: "image"}
 _PLAIN = frozenset({TextDelta, ReasoningDelta, ToolInputDelta})
-#: A kind that this version does not know: it goes with any other.
-_ANY = "an unknown kind"
 _WIRE_NAMES = frozenset(shape.wire for shape in SHAPES)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is not as the protocol demands.
-
-    Attributes
-    ----------
-    rule : str
-        The rule that it breaks, a key of `RULES`.
-    seq : int or None
-        The event, counted from 0 as in ``recording.event(seq)``; None if it is of the whole reply.
-    text : str
-        What happened, in a plain sentence.
-    """
-
-    rule: str
-    seq: int | None
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def check(recording: Recording) -> list[Problem]:
@@ -158,7 +118,7 @@ def check(recording: Recording) -> list[Problem]:
         )
     if not recording.keeps:  # a reply without its events is neither sound nor not
         return []
-    found = _Found()
+    found = Found()
     count = len(recording)
     _check_times(recording.times[:count], found)
     walk = _Walk(found)
@@ -174,7 +134,7 @@ def check(recording: Recording) -> list[Problem]:
         if not text.isascii() and _is_broken(text):
             found.event("half-character", seq, f"half of a surrogate pair came for block {index}.")
         if kind is not last or index != at:
-            block = walk.reply.delta(seq, index, _DELTAS[kind])
+            block = walk.reply.delta(seq, index, DELTAS[kind])
             last, at = (None, None) if block is None else (kind, index)
         if kind is ToolInputDelta and block is not None:
             block.input.append(text)
@@ -182,223 +142,13 @@ def check(recording: Recording) -> list[Problem]:
     return found.problems()
 
 
-def _quoted(text: object) -> str:
-    """What the peer wrote, short and on one line; by hand it may be something else than text."""
-    return f"{text[:70]!r:.70}" if isinstance(text, str) else f"a {type(text).__name__}"
-
-
-class _Found:
-    """The problems found so far, of each rule the first few and a count."""
-
-    def __init__(self) -> None:
-        self._listed: list[Problem] = []
-        self._counts: Counter[str] = Counter()
-
-    def add(self, rule: str, seq: int | None, text: str) -> None:
-        """Note a problem."""
-        self._counts[rule] += 1
-        if self._counts[rule] <= _MOST:
-            # What the peer sent is in it, halves of surrogate pairs too: it must be printable all the same.
-            said = text.encode("utf-8", "backslashreplace").decode()
-            self._listed.append(Problem(rule, seq, said))
-
-    def event(self, rule: str, seq: int, text: str) -> None:
-        """Note a problem of one event."""
-        self.add(rule, seq, f"Event {seq}: {text}")
-
-    def problems(self) -> list[Problem]:
-        """All of them in order, and for each rule how many were not listed."""
-        listed = sorted(self._listed, key=lambda problem: (problem.seq is None, problem.seq or 0))
-        more = {rule: count - _MOST for rule, count in self._counts.items() if count > _MOST}
-        return listed + [
-            Problem(rule, None, f"Not listed: {count:,} more of the rule {rule}.")
-            for rule, count in more.items()
-        ]
-
-
-# -- the order of events ---------------------------------------------------------------------------
-
-
-class _Block:
-    """What came at one index. ``input`` gathers a tool's input; ``excused``: its fault has been told."""
-
-    __slots__ = ("excused", "input", "kind", "open", "tool")
-
-    def __init__(self, kind: str, tool: str | None = None, *, excused: bool = False) -> None:
-        self.kind, self.tool, self.excused = kind, tool, excused
-        self.open = True
-        self.input: list[str] = []
-
-
-class _Reply:
-    """How far one reply has come. A reply that begins anew begins with a new one of these."""
-
-    def __init__(self, found: _Found) -> None:
-        self._found = found
-        self._early: int | None = None  # the first event before messageStart
-        self._start: int | None = None
-        self._stop: int | None = None
-        self._metadata: int | None = None
-        self._fault: int | None = None
-        self._blocks: dict[int, _Block] = {}
-        self._highest = -1
-        self._called = self._asked = 0  # tools; those of them that the caller has to run
-
-    def _fits(self, seq: int, what: str) -> bool:
-        """Whether anything of a block may come now; one thing is said about an event that may not."""
-        if self._dead(seq, what):
-            return False
-        if self._stop is None:
-            self._note_early(seq)
-            return True
-        if self._metadata is None:
-            self._found.event("after-stop", seq, f"{what} came after messageStop.")
-        else:
-            self._found.event("after-metadata", seq, f"{what} came after metadata.")
-        return False
-
-    def _dead(self, seq: int, what: str) -> bool:
-        if self._fault is None:
-            return False
-        text = f"{what} came after event {self._fault}, which ended the reply."
-        self._found.event("after-fault", seq, text)
-        return True
-
-    def _note_early(self, seq: int) -> None:
-        if self._start is None and self._early is None:
-            self._early = seq
-
-    def message_start(self, seq: int) -> None:
-        if self._dead(seq, "messageStart"):
-            return
-        if self._start is not None:
-            text = f"a second messageStart; the first was event {self._start}."
-            self._found.event("start-twice", seq, text)
-            return
-        if self._early is not None:
-            text = f"it came before messageStart, which is event {seq}."
-            self._found.event("before-start", self._early, text)
-        self._start = seq
-
-    def block_start(self, seq: int, index: int, kind: str, tool: str | None = None) -> _Block | None:
-        if not self._fits(seq, f"a start for block {index}"):
-            return None
-        known = self._blocks.get(index)
-        if known is not None:
-            state = "is still open" if known.open else "had stopped"
-            self._found.event("block-again", seq, f"a start for block {index}, which {state}.")
-        return self._begin(seq, index, _Block(kind, tool))
-
-    def _begin(self, seq: int, index: int, block: _Block) -> _Block:
-        if index not in self._blocks and not block.excused and block.kind != _ANY:
-            if index < self._highest:
-                text = f"block {index} begins after block {self._highest}."
-                self._found.event("index-order", seq, text)
-            self._highest = max(self._highest, index)
-        self._blocks[index] = block
-        return block
-
-    def delta(self, seq: int, index: Any, kind: str) -> _Block | None:
-        """Take a delta; give its block, or None if there is something to say about the next one too."""
-        what = f"a delta of {kind} for block {index}"
-        if not self._fits(seq, what):
-            return None
-        block = self._blocks.get(index)
-        if block is None:
-            unstarted = kind in _STARTS.values()
-            if unstarted:
-                self._found.event("no-block-start", seq, f"{what}, which never started.")
-            return self._begin(seq, index, _Block(kind, excused=unstarted))
-        if not block.open:
-            self._found.event("delta-after-stop", seq, f"{what}, which had stopped.")
-            return None
-        if _ANY not in (kind, block.kind) and kind != block.kind:
-            self._found.event("mixed-block", seq, f"{what}, which is one of {block.kind}.")
-            return None
-        return block
-
-    def block_stop(self, seq: int, index: int) -> None:
-        if not self._fits(seq, f"the stop of block {index}"):
-            return
-        block = self._blocks.get(index)
-        if block is None or not block.open:
-            state = "never began" if block is None else "had stopped"
-            self._found.event("stop-of-nothing", seq, f"a stop for block {index}, which {state}.")
-            return
-        block.open = False
-        if block.tool is not None:
-            raw = "".join(block.input)
-            if parse_input(raw) is None:
-                text = (
-                    f"the input of {block.tool} (block {index}) is not one whole JSON object: {_quoted(raw)}"
-                )
-                self._found.event("tool-input", seq, f"{text}.")
-            block.input.clear()
-
-    def tool_use(self, seq: int, event: ToolUseStart) -> None:
-        if self.block_start(seq, event.index, "tool use", _quoted(event.name)) is not None:
-            self._called += 1
-            self._asked += event.type is None  # those with a type are run by the service
-
-    def message_stop(self, seq: int, reason: str) -> None:
-        if self._dead(seq, "messageStop"):
-            return
-        if self._stop is not None:
-            self._found.event("stop-twice", seq, f"a second messageStop; the first was event {self._stop}.")
-            return
-        self._note_early(seq)
-        self._stop = seq
-        for index, block in self._blocks.items():
-            if block.open and not block.excused:
-                text = f"the message stopped while block {index} was open."
-                self._found.event("block-left-open", seq, text)
-        if reason == "tool_use" and not self._called:
-            self._found.event("tool-stop", seq, "the message stopped with tool_use and asks for no tool.")
-        # A limit or a filter may end a message after a tool call; the model's own end may not.
-        if reason == "end_turn" and self._asked:
-            self._found.event("tool-stop", seq, "the message stopped with end_turn and asks for a tool.")
-
-    def metadata(self, seq: int) -> None:
-        if self._dead(seq, "metadata"):
-            return
-        if self._metadata is not None:
-            text = f"a second metadata event; the first was event {self._metadata}."
-            self._found.event("metadata-twice", seq, text)
-            return
-        self._note_early(seq)
-        self._metadata = seq
-        if self._stop is None:
-            self._found.event("metadata-early", seq, "metadata came before messageStop.")
-
-    def fault(self, seq: int) -> None:
-        if not self._dead(seq, "a second fault"):
-            self._fault = seq
-
-    def end(self, complete: bool) -> None:
-        """No more events; only of a complete reply is it wrong that something is missing at its end."""
-        if self._start is None and self._early is not None:
-            text = f"No messageStart came: the reply begins with event {self._early}."
-            self._found.add("start-missing", self._early, text)
-        if not complete:
-            return
-        if self._start is None and self._early is None:
-            self._missing("start", "messageStart")
-        if self._stop is None:
-            self._missing("stop", "messageStop")
-        elif self._metadata is None:
-            self._missing("metadata", "metadata")
-
-    def _missing(self, end: str, wire: str) -> None:
-        self._found.add(f"{end}-missing", None, f"The reply counts as complete, but its {wire} never came.")
-
-
 class _Walk:
     """All events but the plain deltas, one after another."""
 
-    def __init__(self, found: _Found) -> None:
+    def __init__(self, found: Found) -> None:
         self._found = found
         self._unknown: dict[str, list[int]] = {}  # type -> first event, how many
-        self.reply = _Reply(found)
+        self.reply = Progress(found)
 
     def take(self, seq: int, event: Event) -> None:
         """Take one event: first what it holds, then its place."""
@@ -414,11 +164,11 @@ class _Walk:
             case ToolUseStart():
                 reply.tool_use(seq, event)
             case ToolResultStart() | ImageStart():
-                reply.block_start(seq, index, _STARTS[type(event)])
+                reply.block_start(seq, index, STARTS[type(event)])
             case TextDelta() | ReasoningDelta() | ToolInputDelta() | ReasoningSignature():
-                reply.delta(seq, index, _DELTAS[type(event)])
+                reply.delta(seq, index, DELTAS[type(event)])
             case RedactedReasoning() | ToolResultDelta() | CitationDelta() | ImageDelta():
-                reply.delta(seq, index, _DELTAS[type(event)])
+                reply.delta(seq, index, DELTAS[type(event)])
             case BlockStop():
                 reply.block_stop(seq, index)
             case MessageStop(reason):
@@ -433,7 +183,7 @@ class _Walk:
             case Seam(mode):
                 if mode == "restart":  # the answer begins anew; else it goes on, with no second messageStart
                     reply.end(complete=False)
-                    self.reply = _Reply(self._found)
+                    self.reply = Progress(self._found)
             case ToolUse() | MessageComplete():
                 pass  # made by the fold; no recording holds one
             case _:
@@ -446,9 +196,9 @@ class _Walk:
         if type(index) is not int:
             return
         if name == "contentBlockStart":
-            self.reply.block_start(seq, index, _ANY)
+            self.reply.block_start(seq, index, ANY)
         elif name == "contentBlockDelta":
-            self.reply.delta(seq, index, _ANY)
+            self.reply.delta(seq, index, ANY)
 
     def end(self, complete: bool) -> None:
         """Say what can be said only at the end."""
@@ -456,7 +206,7 @@ class _Walk:
         for name, (first, count) in self._unknown.items():
             events, they = ("event", "it is") if count == 1 else ("events", "they are")
             known = name.removesuffix("+")
-            what = f"{events} of a type that this version does not know: {_quoted(name)}"
+            what = f"{events} of a type that this version does not know: {quoted(name)}"
             if known in _WIRE_NAMES:
                 what = f"{events} of type {known} with members that this version does not know"
             self._found.add("unknown", first, f"{count} {what}; {they} kept.")
@@ -465,7 +215,7 @@ class _Walk:
 # -- what is in an event ---------------------------------------------------------------------------
 
 
-def _check_times(times: array[float], found: _Found) -> None:
+def _check_times(times: array[float], found: Found) -> None:
     if times and times[0] < 0:
         found.event("times", 0, f"it came {-times[0]:.6f} s before its request.")
     if any(map(gt, times, islice(times, 1, None))):  # mostly not, and this is the quick way to know
@@ -482,7 +232,7 @@ def _is_broken(text: str) -> bool:
     return False
 
 
-def _check_tokens(seq: int, usage: Any, found: _Found) -> None:
+def _check_tokens(seq: int, usage: Any, found: Found) -> None:
     """Whether cached tokens are in the total is not said by AWS, and models differ: either is right."""
     names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheWriteInputTokens", "totalTokens")
     counts = [usage.get(name, 0) for name in names] if isinstance(usage, dict) else []
@@ -502,7 +252,7 @@ def _stream() -> Any:
     return model.operation_model("ConverseStream").get_event_stream_output()
 
 
-def _check_schema(seq: int, event: Event, found: _Found) -> None:
+def _check_schema(seq: int, event: Event, found: Found) -> None:
     try:
         parsed = to_botocore(event)
         report = ParamValidator().validate(parsed, _stream())
@@ -510,7 +260,7 @@ def _check_schema(seq: int, event: Event, found: _Found) -> None:
             said = "; ".join(report.generate_report().splitlines())
             found.event("schema", seq, f"it does not fit botocore's model: {said:.300}.")
         for path, value, listed in _unlisted("", parsed, _stream()):
-            text = f"{path} is {_quoted(value)}; botocore's model lists {', '.join(listed)}."
+            text = f"{path} is {quoted(value)}; botocore's model lists {', '.join(listed)}."
             found.event("value", seq, text)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as err:
         # By hand anything can be put into an event, and JSON can be nested deeper than Python's stack.

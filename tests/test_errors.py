@@ -122,15 +122,19 @@ ADVICE = "The same request may work in a moment."
         (BedrockNbError("It broke.", kept="All is kept.", remedy="Try."), "It broke. All is kept. Try."),
         (
             FrameError("truncated", "It ended", offset=7),
-            "It ended (frame at byte 7; rule: truncated). Ask again; if it happens often, something between "
-            "here and the service changes bytes.",
+            (
+                "It ended (frame at byte 7; rule: truncated). Ask again; if it happens often, something "
+                "between here and the service changes bytes."
+            ),
         ),
         (service_fault(FAULT, "No room"), f"Bedrock ended the reply with {FAULT}: No room. {ADVICE}"),
         (service_fault(FAULT, ""), f"Bedrock ended the reply with {FAULT}. {ADVICE}"),
         (
             service_fault("", "Why?"),
-            "Bedrock ended the reply with an exception that has no name: Why? "
-            "Its name is new to this version: AWS's documentation of ConverseStream may know it.",
+            (
+                "Bedrock ended the reply with an exception that has no name: Why? "
+                "Its name is new to this version: AWS's documentation of ConverseStream may know it."
+            ),
         ),
     ],
 )

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError, EventStreamError, ParamValidationEr
 
 import bedrock_nb as nb
 from bedrock_nb import tap
+from bedrock_nb.body import TappedBody
 from bedrock_nb.errors import PayloadError, RequestError, ThrottlingFault, service_fault
 from bedrock_nb.events import BlockStop, MessageStart, MessageStop, StreamFault, TextDelta
 from bedrock_nb.eventstream import Frame, encode
@@ -198,7 +199,7 @@ def test_the_hooks_are_put_on_once(wire, client):
         tap.install(client)
     wire.lay(answer(GOOD))
     response = client.converse_stream(**ask())
-    assert not isinstance(tap.tapped(response["stream"]).raw, tap.TappedBody)
+    assert not isinstance(tap.tapped(response["stream"]).raw, TappedBody)
     assert nb.Reply(response).text == GOOD_TEXT
 
 

@@ -215,7 +215,8 @@ def _spans(recording: Recording, known: Facts) -> Iterator[Span]:
     if known.v1 is not None and known.v1 != known.c1:
         yield Span("ttfvt", 0.0, known.v1, f"TTFVT {duration(known.v1)}: time to first visible text")
     if known.cN is not None:
-        yield Span("ttlt", 0.0, known.cN, f"TTLT {duration(known.cN)}: time to last token")
+        last = "to last token" if recording.stop_reason is not None else "until the last token that came"
+        yield Span("ttlt", 0.0, known.cN, f"TTLT {duration(known.cN)}: time {last}")
     pairs = gap_pairs(recording.content(), recording.seams)
     waits = ((recording.times[a], recording.times[b]) for a, b in pairs)
     begin, end = max(waits, key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))

@@ -1,0 +1,248 @@
+"""The body of a ConverseStream response, read and stamped by us.
+
+The clock sits where the bytes leave the socket. `urllib3.HTTPResponse.read1` returns one HTTP chunk at a
+time, and several chunks may have come in one network read; so the body's `SocketIO` counts its own reads,
+and all that one read brought carries one time and one number. Where that object cannot be reached, each
+``read1`` counts as a read. The body also keeps the time limits of its call (`timeouts`): each network read
+waits as long as they leave.
+
+A `Reply` pulls the bytes; for a watched client they are recorded beside botocore's own iteration, which
+sees every byte unchanged.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from bedrock_nb import settings
+from bedrock_nb.connection import Serving
+from bedrock_nb.errors import RecordingError, RequestError
+from bedrock_nb.intake import Intake, wire_arrivals
+from bedrock_nb.journal import Journal
+from bedrock_nb.recording import Recording, recordings
+from bedrock_nb.request import own
+from bedrock_nb.timeouts import Deadline
+
+__all__ = ["Call", "TappedBody", "shut"]
+
+#: Most bytes of one read; what is there comes at once, however little.
+_READ = 65536
+#: A reader that was away for longer than this, seconds, and then finds bytes within that, came late.
+_AWAY, _AT_ONCE = 0.01, 0.0005
+#: A socket's timeout is set anew when it is wrong by more than this, seconds: setting it is a system call.
+_NEAR = 0.01
+
+
+class Call:
+    """One call of ``converse_stream``: when it began, was sent, and was answered (monotonic seconds)."""
+
+    def __init__(self, params: Mapping[str, Any], clock: Callable[[], float]) -> None:
+        self.request: dict[str, Any] = own(params)  # callers change their list of messages afterwards
+        self.clock = clock
+        self.t0 = clock()
+        self.started = time.time()
+        self.sent: list[float] = []  # one for each attempt
+        self.headers: float | None = None
+        self.refused = 0  # HTTP status of the latest attempt, if that was an error
+        self.envelope: dict[str, Any] = {}
+        self.serving = Serving()
+
+    def since(self) -> float:
+        """Seconds since the call began."""
+        return self.clock() - self.t0
+
+    def recording(self, labels: Mapping[str, Any] | None = None, *, clock: str = "wire") -> Recording:
+        """A recording of this call with what is known so far."""
+        recording = Recording(self.request, labels=labels, clock=clock, started=self.started)
+        self.describe(recording)
+        return recording
+
+    def describe(self, recording: Recording) -> None:
+        """Note in a recording what is known of the call: its envelope, and when each attempt was sent."""
+        recording.envelope |= self.envelope
+        for number, t in enumerate(self.sent, 1):
+            recording.mark("sent" if number == len(self.sent) else f"sent {number}", t - self.t0)
+        if self.headers is not None:
+            recording.mark("headers", self.headers - self.t0)
+
+
+class TappedBody:
+    """An HTTP body that knows when its bytes came; to botocore it looks like the urllib3 response."""
+
+    def __init__(self, raw: Any, call: Call, *, watched: bool = False) -> None:
+        self.raw, self.call, self.watched = raw, call, watched
+        self.last = b""  # what the latest read gave
+        self.t = (call.headers or call.t0) - call.t0  # when it came: at first, with the response's head
+        self.number = 0  # of the network read that brought it
+        self.late = 0.0  # longest time that bytes may have waited because the reader was busy, seconds
+        self.deadline: Deadline | None = None
+        self._armed: float = inf  # timeout that the socket has now, seconds
+        self._own: float = inf  # the client's read timeout, which it came with
+        self._left = time.perf_counter()  # when the reader went away with the latest bytes
+        self._reader = ""  # who reads it
+        self._watching: weakref.ref[Intake] | None = None
+        self._counted = self._count_reads()
+        # Of a chunked body every chunk is a read of its own, and urllib3 costs more than all the rest of the
+        # way: ask http.client's response below it. None: ask urllib3.
+        direct = self._counted and raw.chunked
+        self._direct: Callable[[int], bytes] | None = raw._fp.read1 if direct else None
+
+    def claim(self, deadline: Deadline | None = None) -> Call:
+        """Become the reader, in botocore's place: bytes can be had only once.
+
+        Raises
+        ------
+        RequestError
+            Somebody else has read it, or does.
+        """
+        self._claim("a Reply")
+        # botocore has urllib3 take a body that is shorter than announced for a whole one.
+        self.raw.enforce_content_length = True
+        self.deadline = deadline
+        return self.call
+
+    def _claim(self, reader: str) -> None:
+        if self._reader:
+            raise RequestError(
+                f"The stream of this response is read already, by {self._reader}; it can be read only once.",
+                remedy="Keep a Reply and iterate it as often as you like; raw_events() gives boto3's dicts.",
+            )
+        self._reader = reader
+
+    def _count_reads(self) -> bool:
+        """Let the response's own SocketIO stamp each network read, and keep the time limits."""
+        try:
+            socket_io = self.raw._fp.fp.raw
+            socket = socket_io._sock
+            read = type(socket_io).readinto
+            me, socket_ref = weakref.ref(self), weakref.ref(socket_io)
+
+            def readinto(buffer: Any) -> Any:
+                begin = time.perf_counter()
+                body = me()
+                if body is None:
+                    return read(socket_ref(), buffer)
+                if body.deadline is not None:
+                    body._arm(socket, begin)
+                try:
+                    count = read(socket_ref(), buffer)
+                except TimeoutError:
+                    if body.deadline is not None and body.deadline.left() <= _NEAR:
+                        raise body.deadline.error() from None
+                    raise
+                body.t = body.call.since()
+                body.number += 1
+                body._notice(begin, time.perf_counter())
+                return count
+
+            self._armed = self._own = _seconds(socket.gettimeout())
+            socket_io.readinto = readinto
+        except AttributeError:
+            return False
+        return True
+
+    def _arm(self, socket: Any, begin: float) -> None:
+        """Let the next read wait as long as the limits leave, and no longer than the client's own does."""
+        assert self.deadline is not None
+        if begin - self._left > _AWAY:
+            self.deadline.away(begin - self._left)
+        left = self.deadline.left()
+        if left <= 0:
+            raise self.deadline.error()
+        wanted = min(left, self._own)
+        if abs(wanted - self._armed) > _NEAR:  # of two that are inf the difference is nan: nothing to do
+            socket.settimeout(None if wanted == inf else wanted)
+            self._armed = wanted
+
+    def _notice(self, begin: float, end: float) -> None:
+        """Bytes that are there at once, after the reader was away: they came some time in between."""
+        away = begin - self._left
+        if away > _AWAY and end - begin < _AT_ONCE:
+            self.late = max(self.late, away)
+        self._left = end
+
+    def read(self) -> bytes:
+        """The next bytes as soon as there are any; nothing at the end."""
+        data: bytes = self._direct(_READ) if self._direct is not None else b""
+        if not data:
+            self._direct = None  # at the end of the body urllib3 has to see it, to take the connection back
+            data = self.raw.read1(_READ, decode_content=False) or b""
+        if not self._counted:
+            self.t = self.call.since()
+            self.number += 1
+        self.last = data
+        return data
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """What botocore iterates: every byte, unchanged; recorded besides if the client is watched."""
+        self._claim("a loop over response['stream']")
+        if not self.watched:
+            yield from self.raw.stream(*args, **kwargs)
+            return
+        self._direct = None  # the loop gets urllib3's own errors, as without us
+        recording = self.call.recording()
+        recordings.append(recording)
+        # Where our decoder gives up, botocore's need not: the end of the recording closes nothing.
+        arrivals, journal = wire_arrivals(self, recording), _journal(recording)
+        intake = Intake(recording, arrivals, lambda: None, self.call.since, journal=journal)
+        self._watching = weakref.ref(intake)
+        try:
+            while not intake.done:
+                self.last = b""
+                intake.advance()
+                if self.last:
+                    yield self.last
+            cause = intake.error.__cause__ if intake.error else None
+            if isinstance(cause, HTTPError | OSError):
+                raise cause
+            while data := self.read():
+                yield data
+        finally:
+            intake.finish("cancelled")
+            self.close()
+
+    def shutdown(self) -> None:
+        """End a read that blocks in another thread."""
+        if not shut(self.raw):
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, unless the body was read to its end and the connection is free again."""
+        intake = self._watching() if self._watching is not None else None
+        if intake is not None:
+            intake.finish("cancelled")
+        self.raw.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+def shut(raw: Any) -> bool:
+    """Shut down the socket under a urllib3 response, so that a blocked read ends; False if there is none."""
+    try:
+        raw.shutdown()
+    except (ValueError, RuntimeError, OSError, AttributeError):
+        return False
+    return True
+
+
+def _journal(recording: Recording) -> Journal | None:
+    """The journal that `configure` asks for; where there can be none, a watched loop goes on all the same."""
+    asked = settings.current()
+    if asked.journal is None:
+        return None
+    try:
+        return Journal(asked.journal, recording, durability=asked.durability)
+    except RecordingError as err:
+        recording.problems.append(str(err))
+        return None
+
+
+def _seconds(timeout: float | None) -> float:
+    return inf if timeout is None else timeout

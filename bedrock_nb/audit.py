@@ -36,6 +36,7 @@ from bedrock_nb.errors import (
     StreamError,
     StreamTimeout,
     fault_to_wire,
+    without_accounts,
 )
 from bedrock_nb.events import MessageStop, Metadata
 from bedrock_nb.metrics import measure
@@ -158,7 +159,7 @@ def _line(
     line = {
         "time": None if started is None else _iso(started),
         "operation": operation,
-        "model": recording.model or None,
+        "model": without_accounts(recording.model) or None,
         "request_id": said["request_id"] or None,
         "status": recording.status,
         "stop_reason": recording.stop_reason or None,

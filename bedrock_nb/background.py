@@ -95,7 +95,8 @@ class Kept:
         """The same for a view, which has taken them by this."""
         out, end = self.since(seq)
         self.release(end)
-        behind = self.buffer is not None and end - seq > self.buffer
+        # Of a reply that is over every event is handed out as it was.
+        behind = self.buffer is not None and end - seq > self.buffer and not self._intake.done
         return (_coalesced(out) if behind and self._coalesces else out), end
 
 
@@ -160,6 +161,8 @@ class Pump:
         Held while the intake is at work.
     tell : function
         Told of new events, in the thread.
+    left : function
+        Seconds until the limit of the whole reply.
     """
 
     def __init__(
@@ -168,8 +171,10 @@ class Pump:
         store: Kept | Window,
         lock: AbstractContextManager[Any],
         tell: Callable[[list[Event]], None],
+        left: Callable[[], float],
     ) -> None:
-        self._intake, self._store, self._lock, self._tell = intake, store, lock, tell
+        self._intake, self._store, self._lock, self._tell, self._left = intake, store, lock, tell, left
+        self._over = False  # everything that came is in the store, and nothing more will
         self.changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="bedrock_nb.reply", daemon=True)
 
@@ -178,38 +183,46 @@ class Pump:
         self._thread.start()
 
     def _run(self) -> None:
-        try:
-            while not self._intake.done:
-                self._step()
-        finally:  # whatever happened: nobody is left waiting
-            self._intake.finish("cancelled")
-            self.wake()
-
-    def _step(self) -> None:
         intake, store = self._intake, self._store
+        try:
+            while not intake.done:
+                self._read()
+                if store.full:
+                    with self.changed:
+                        left = min(self._left(), threading.TIMEOUT_MAX)
+                        self.changed.wait_for(lambda: not store.full or intake.cancelled, max(0.0, left))
+                if intake.cancelled:
+                    with self._lock:
+                        intake.finish("cancelled")
+        except BaseException as err:  # this thread must not end in silence
+            with self._lock:
+                intake.abort(RuntimeError(f"the thread that read it ended: {type(err).__name__}"))
+        finally:  # whatever happened: nobody is left waiting
+            with self.changed:
+                self._over = True
+                self.changed.notify_all()
+
+    def _read(self) -> None:
         with self._lock:
-            fresh = intake.advance()
+            fresh = self._intake.advance()
         with self.changed:
-            store.add(fresh)
+            self._store.add(fresh)
+            self._over = self._intake.done
             self.changed.notify_all()
         self._tell(fresh)  # outside of the condition: whoever is told may ask for more
-        if store.full:
-            with self.changed:
-                self.changed.wait_for(lambda: not store.full or intake.cancelled)
-        if intake.cancelled:
-            with self._lock:
-                intake.finish("cancelled")
 
     def take(self, seq: int) -> tuple[list[Event], int, bool]:
         """Events from number ``seq`` on, when there are any; the number that follows; whether none will."""
-        store, intake = self._store, self._intake
+        store = self._store
+        while threading.current_thread() is self._thread and store.count <= seq and not self._over:
+            self._read()  # an observer that asks for more: nobody else would read it
         with self.changed:
             store.release(seq)
             self.changed.notify_all()
-            self.changed.wait_for(lambda: store.count > seq or intake.done)
+            self.changed.wait_for(lambda: store.count > seq or self._over)
             fresh, end = store.after(seq)
             self.changed.notify_all()
-        return fresh, end, intake.done and not fresh
+            return fresh, end, self._over and not fresh
 
     def wake(self) -> None:
         """Something was decided elsewhere: let everybody look."""

@@ -105,6 +105,7 @@ class TappedBody:
         # botocore has urllib3 take a body that is shorter than announced for a whole one.
         self.raw.enforce_content_length = True
         self.deadline = deadline
+        self._left = time.perf_counter()  # until now nobody was to wait for anything
         return self.call
 
     def _claim(self, reader: str) -> None:
@@ -198,7 +199,7 @@ class TappedBody:
                 intake.advance()
                 if self.last:
                     yield self.last
-            cause = intake.error.__cause__ if intake.error else None
+            cause = getattr(intake.error, "original", None)
             if isinstance(cause, HTTPError | OSError):
                 raise cause
             while data := self.read():

@@ -56,6 +56,9 @@ class Source(Protocol):
     def since(self) -> float:
         """Seconds since it began."""
 
+    def left(self) -> float:
+        """Seconds until the limit of the whole reply."""
+
     def arrivals(self, recording: Recording) -> Iterator[Arrival]:
         """What came, one network read at a time."""
 
@@ -102,7 +105,15 @@ def _read(
     if isinstance(body, TappedBody):
         return wire_arrivals(body, recording, deadline)
     recording.clock = "parsed"
-    return parsed_arrivals(body.dicts, call.since)
+    return _limited(parsed_arrivals(body.dicts, call.since), deadline)
+
+
+def _limited(arrivals: Iterator[Arrival], deadline: Deadline) -> Iterator[Arrival]:
+    """Keep the limits as well as it can be done without a socket: whenever something comes."""
+    for arrival in arrivals:
+        if deadline.total_left() <= 0:
+            raise deadline.error()
+        yield arrival
 
 
 class Given:
@@ -134,6 +145,10 @@ class Given:
         self.call = call
         self.since = call.since
         self.close, self.shutdown = self._body.close, self._body.shutdown
+
+    def left(self) -> float:
+        """Seconds until the limit of the whole reply."""
+        return self._deadline.total_left()
 
     def arrivals(self, recording: Recording) -> Iterator[Arrival]:
         """What came, one network read at a time."""
@@ -297,9 +312,19 @@ class Calling:
         self._retried.append({"code": fault.code, "request_id": recording.envelope.get("request_id", "")})
         with self._changed:
             self._response = self._body = None
+            self._deadline.heard = None  # what is waited for is a first event again
             self._wait(self._pause(attempt))
             if self._stopped or self._deadline.left() <= 0:
                 raise self._why()
+
+    def instead(self, params: Mapping[str, Any]) -> None:
+        """Ask for something else, on the same clock and within the same limits."""
+        with self._changed:
+            self._params, self._response, self._body = params, None, None
+
+    def left(self) -> float:
+        """Seconds until the limit of the whole reply."""
+        return self._deadline.total_left()
 
     def shutdown(self) -> None:
         """Give it up, from any thread: whoever waits for it is woken, the server hears of it."""

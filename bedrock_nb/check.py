@@ -92,25 +92,27 @@ _PLAIN = frozenset({TextDelta, ReasoningDelta, ToolInputDelta})
 _WIRE_NAMES = frozenset(shape.wire for shape in SHAPES)
 
 
-def check(recording: Recording) -> list[Problem]:
+def check(recording: Any) -> list[Problem]:
     """Look for everything in a recording that Bedrock's protocol does not allow.
 
     Parameters
     ----------
-    recording : Recording
+    recording : Recording or Reply
         Any: from a reply, from a file, one that failed, one that is still growing.
 
     Returns
     -------
     list of Problem
-        In the order of the events, those of the whole reply last; empty for a sound reply, and for one whose
-        events were not kept. Of one rule at most 20 are listed, and one that counts the rest.
+        In the order of the events, those of the whole reply last; empty for a reply that is sound as far as
+        it came (its status says whether that is all), and for one whose events were not kept. Of one rule at
+        most 20 are listed, and one that counts the rest.
 
     Raises
     ------
     RequestError
         Something else than a recording was given.
     """
+    recording = getattr(recording, "recording", recording)
     if not isinstance(recording, Recording):
         raise RequestError(
             f"A {type(recording).__name__} is no Recording.",

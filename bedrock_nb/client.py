@@ -6,7 +6,6 @@ chooses where to, sets the connection pool to the concurrency in use, and says i
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import socket
@@ -27,9 +26,10 @@ __all__ = ["TARGET_VARIABLE", "connect"]
 #: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
 TARGET_VARIABLE = "BEDROCK_NB_TARGET"
 
+#: Seconds. Our limits come first; where boto3's came, it would send a request again that still is answered.
 #: What AWS recommends for models that think long:
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-37.html
-_LONGEST_READ = 3600
+_READ_TIMEOUT = 3600
 
 _OF_AWS = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$")
 
@@ -63,7 +63,7 @@ def connect(
         Limits, seconds, for every reply that `stream` gets with this client, unless a call has its own: from
         the call to the first event (default 600), from one whole event to the next (default 300), and from
         the call to the end (default none). ``float("inf")`` is no limit. boto3's own read timeout, 60 s by
-        default, which healthy long prompts exceed, is set above them.
+        default, which healthy long prompts exceed, is set to an hour.
     verbose : bool
         Say in one line where it went.
 
@@ -89,7 +89,7 @@ def connect(
     timeouts = Timeouts().but(first_event_timeout, idle_timeout, total_timeout)
     config = Config(
         max_pool_connections=concurrency,
-        read_timeout=_read_timeout(timeouts),
+        read_timeout=_READ_TIMEOUT,
         tcp_keepalive=True,  # gateways forget connections that are silent for minutes
     )
     if place == "aws":
@@ -110,11 +110,6 @@ def connect(
     if verbose:
         print(f"Connected to {where}.")
     return client
-
-
-def _read_timeout(timeouts: Timeouts) -> int:
-    """Above the limits: it is what is left for plain calls, which have no limits of ours."""
-    return math.ceil(min(max(timeouts.first_event, timeouts.idle) + 60, _LONGEST_READ))
 
 
 def _check_answers(url: str) -> None:

@@ -4,7 +4,7 @@ A response can be shut down once it is there. Before, only the connection knows 
 think for minutes before the head of its answer leaves: Stop and time limits need that socket. Strategy:
 the client's pools make connections of a subclass that tells the call of its thread "I serve you". urllib3
 lets a pool manager's classes be chosen; how to get at botocore's manager is not part of its public surface,
-so where that changed one day, `notice` says False and a call that is given up ends at its read timeout.
+so where that changed one day, a call that is given up ends at its read timeout.
 """
 
 from __future__ import annotations
@@ -53,15 +53,17 @@ class Serving:
         Abandoned
             Too late.
         """
-        self._connection = connection
+        self._connection, connection.serving = connection, self
         if self.abandoned:
             raise Abandoned
 
     def abandon(self) -> None:
         """Shut the connection down: whoever waits for it is woken, and the server hears of it."""
         self.abandoned = True
-        found = getattr(self._connection, "sock", None)
-        if found is not None:
+        connection = self._connection
+        found = getattr(connection, "sock", None)
+        # Between two attempts it is in the pool, or serves another call by now: that is not to be disturbed.
+        if found is not None and connection.serving is self:
             with contextlib.suppress(OSError):  # closed meanwhile
                 # The plain socket's method, under TLS too: an SSLSocket's own would let go of the TLS state
                 # that another thread is reading with.
@@ -77,11 +79,12 @@ class _Telling:
 
     sock: Any
     timeout: Any
+    serving: Serving | None = None  # the call that it serves, or served last
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         if self.sock is not None:  # from the pool: the limits of its last call are none of this one's
             self.sock.settimeout(self.timeout)
-        serving = Serving.current()
+        serving = self.serving = Serving.current()
         if serving is not None:
             serving.by(self)
         return super().request(*args, **kwargs)  # type: ignore[misc]
@@ -94,9 +97,9 @@ class _Telling:
         return connected
 
 
-def notice(client: Any) -> bool:
-    """Let a boto3 client's connections tell which call they serve; False where they cannot be reached."""
-    try:
+def notice(client: Any) -> None:
+    """Let a boto3 client's connections tell which call they serve, where they can be reached."""
+    with contextlib.suppress(AttributeError):
         session = client._endpoint.http_session
         classes, manager = session._pool_classes_by_scheme, session._manager
         for scheme, pool in list(classes.items()):
@@ -104,6 +107,3 @@ def notice(client: Any) -> bool:
                 connection = type(pool.ConnectionCls.__name__, (_Telling, pool.ConnectionCls), {})
                 classes[scheme] = type(pool.__name__, (pool,), {"ConnectionCls": connection})
         manager.clear()  # pools of the old classes; what is in use goes on
-    except AttributeError:
-        return False
-    return True

@@ -97,6 +97,7 @@ __all__ = [
     "fault_to_wire",
     "refused",
     "service_fault",
+    "without_accounts",
 ]
 
 
@@ -285,7 +286,14 @@ class StreamStalled(StreamTimeout):
     """Nothing arrived for as long as the client's own read timeout."""
 
 
-_ACCOUNT = re.compile(r"(?<=:)\d{12}(?=:)")
+_ACCOUNT = re.compile(r"(?<!\d)\d{12}(?!\d)")
+
+
+def without_accounts(value: Any) -> Any:
+    """A text, or the texts in a dict, without the numbers of AWS accounts; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: without_accounts(inner) for name, inner in value.items()}
+    return _ACCOUNT.sub("************", value) if isinstance(value, str) else value
 
 
 class ServiceError(StreamError, ClientError):
@@ -308,7 +316,7 @@ class ServiceError(StreamError, ClientError):
     def __init__(self, what: str, code: str, message: str) -> None:
         said = f"{what} {code or 'an exception that has no name'}"
         # No account's number in a traceback: notebooks are passed on. `response` has every word.
-        said += f": {_ACCOUNT.sub('************', message)}" if message else ""
+        said += f": {without_accounts(message)}" if message else ""
         StreamError.__init__(self, said if said.endswith((".", "!", "?")) else f"{said}.", remedy=self.advice)
         self.code, self.message = code, message
         self.fields: dict[str, Any] = {}
@@ -538,15 +546,15 @@ _SAID = ("kept", "remedy", "code", "offset", "status_code", "limit_s")
 def fault_to_wire(error: StreamError) -> tuple[str, dict[str, Any]]:
     """The wire name and the JSON payload of what ended a reply; account numbers are left out."""
     if isinstance(error, ServiceFault):
-        message = _ACCOUNT.sub("************", error.message)
+        message, fields = without_accounts(error.message), without_accounts(error.fields)
         if error.code in FAULTS:
-            return error.code, {**error.fields, "message": message}
-        return "fault", {"code": error.code, "message": message, "fields": error.fields}
+            return error.code, {**fields, "message": message}
+        return "fault", {"code": error.code, "message": message, "fields": fields}
     message = error.message if isinstance(error, ServiceError) else error.what
     said = {name: getattr(error, name, None) for name in _SAID}
     return "fault", {
         "error": _named(type(error)).__name__,
-        "message": _ACCOUNT.sub("************", message),
+        "message": without_accounts(message),
         **{name: value for name, value in said.items() if value not in (None, "")},
     }
 

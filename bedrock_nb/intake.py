@@ -166,15 +166,17 @@ def as_our_error(err: Exception) -> BedrockNbError:
                 remedy=f"{_GO_ON} If it happens often, look at the network or the proxy between.",
             )
         case ParserError():
-            return FrameError("botocore", f"The bytes of the reply are damaged: {err}", offset=0)
+            return FrameError(
+                "botocore", f"The bytes of the reply are damaged ({type(err).__name__})", offset=0
+            )
         case BotoCoreError():
             # Its words stay its own: some hold what a program for credentials printed.
             return also(StreamError, type(err))(f"boto3 could not make the call ({type(err).__name__}).")
         case _:
-            return StreamError(f"The reply could not be read: {type(err).__name__}: {err}.")
+            return StreamError(f"The reply could not be read ({type(err).__name__}).")
 
 
-_GO_ON = "Ask again, or go on from here: reply.resume()."
+_GO_ON = "Ask again, or go on from here: err.reply.resume()."
 
 #: How a reply stands after each kind of error; any other is "error".
 _INCOMPLETE = (IncompleteStreamError, ConnectionLost, StreamTimeout)
@@ -208,12 +210,13 @@ class Intake:
         self.derived: dict[int, tuple[Event, ...]] = {}
         self.done = self._ending = False
         self.cancelled = False
+        self.busy = False  # inside of `advance`: the connection is not to be closed by who comes between
         self.error: BedrockNbError | None = None
         self.origin: weakref.ref[Any] | None = None  # the Reply that errors point to; weak, so that
         # a reply that nobody holds is closed at once and not at the next collection of cycles
         self._source, self._close, self._since = source, close, since
         self._faults: list[Event] = []  # that ended the reply and came from no frame
-        self._masked = settings.current().errors == "plain" if masked is None else masked
+        self.masked = settings.current().errors == "plain" if masked is None else masked
 
     def advance(self) -> list[Event]:
         """Take what the next network read brings; may be nothing yet. Sets ``done`` at the end."""
@@ -226,6 +229,7 @@ class Intake:
             self.recording.keeps,
             self.journal,
         )
+        self.busy = True
         try:
             t, read, arrived = next(self._source)
             if journal is not None:
@@ -250,6 +254,8 @@ class Intake:
         except BaseException:  # KeyboardInterrupt: keep what came, leave no socket open
             self.finish("cancelled")
             raise
+        finally:
+            self.busy = False
         if self.error is not None:
             fresh.extend(self._faults)
         return fresh
@@ -260,8 +266,10 @@ class Intake:
             self.finish("cancelled")
         elif self.fold.stop_reason is None:
             what = "The reply ended before the model had finished: no messageStop came."
-            once = "A stream can be read once: was this one read before?"
-            self._fail(IncompleteStreamError(what, remedy=_GO_ON if len(self.recording) else once))
+            remedy = _GO_ON if len(self.recording) else "Ask again."
+            if self.recording.clock == "parsed" and not len(self.recording):
+                remedy = "A stream can be read once: was this one read before?"
+            self._fail(IncompleteStreamError(what, remedy=remedy))
         elif self.fold.stop_reason == "tool_use" and (broken := self.fold.broken_tools):
             names = ", ".join(f"{tool.name!r:.70}" for tool in broken)  # repr: the model wrote them
             self._fail(
@@ -273,6 +281,11 @@ class Intake:
         else:
             self.finish("complete")
 
+    def abort(self, err: Exception) -> None:
+        """End the reply for a reason that is not in its bytes."""
+        if not self._ending:
+            self._fail(err)
+
     def _fail(self, err: Exception) -> None:
         if self.cancelled:  # the read was ended by us
             self.finish("cancelled")
@@ -282,15 +295,22 @@ class Intake:
             what = "The reply ended in the middle of an event."
             error, err = IncompleteStreamError(what, remedy=_GO_ON), error
         if error is not err:
-            error.__cause__ = err
+            # boto3's text of a service's error has account numbers; a cause of itself would be a circle.
+            error.__cause__ = None if isinstance(err, ClientError) or err.__cause__ is error else err
+            error.__suppress_context__ = True
         if not isinstance(error, StreamError):  # nothing ever left: there is no reply
             recordings.discard(self.recording)
             self.finish("error", error)
             return
-        error.original = error.__cause__
+        error.original = err if error is not err else err.__cause__
         self._say_what_is_kept(error)
+        if self.fold.stop_reason is not None and isinstance(error, _INCOMPLETE):
+            error.remedy = (
+                f"The message is whole ({self.fold.stop_reason}); only what follows it, the token counts, "
+                "is missing."
+            )
         self._record_fault(error)
-        if self._masked:
+        if self.masked:
             error.mask()
         self.finish("incomplete" if isinstance(error, _INCOMPLETE) else "error", error)
 
@@ -300,8 +320,8 @@ class Intake:
             return
         chars = len(self.fold.snapshot.text)
         error.kept = (
-            f"What came is kept: {events} events, {chars} characters of text "
-            "(reply.snapshot, reply.recording)."
+            f"What came is kept: {events} event{'s' * (events != 1)}, {chars} character{'s' * (chars != 1)} "
+            "of text (err.reply.snapshot, err.reply.recording)."
         )
 
     def _record_fault(self, error: StreamError) -> None:
@@ -327,10 +347,12 @@ class Intake:
         try:
             self._close()
         finally:
-            if self.journal is not None:
-                self.journal.end(self.recording)
-            audit.log(self.recording, error=self.error)
-            self.done = True  # last: who waits in another thread may look at the journal
+            try:
+                if self.journal is not None:
+                    self.journal.end(self.recording)
+                audit.log(self.recording, error=self.error)
+            finally:
+                self.done = True  # last: who waits in another thread may look at the journal
 
     def check(self) -> None:
         """Raise what ended the reply, if it did not end well; each time as if for the first time."""

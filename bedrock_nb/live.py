@@ -67,6 +67,11 @@ def live(reply: Reply) -> Reply:
             f"live() shows a Reply; this is a {type(reply).__name__}.",
             remedy="Write nb.live(nb.stream(client, prompt)).",
         )
+    if not reply.recording.keeps:
+        raise RequestError(
+            "This reply is not kept (record=False), so there is nothing to show.",
+            remedy="Print its text_stream, or leave record=False out.",
+        )
     in_notebook = hasattr(get_ipython(), "kernel")
     with _Cell(reply) if in_notebook else _Terminal(sys.stdout) as painter:
         for event in reply:

@@ -28,7 +28,7 @@ from bedrock_nb.message import (
 __all__ = ["BROKEN", "CANCELLED", "Keep", "resendable"]
 
 #: What the model reads in place of the result of a tool call that never ran.
-CANCELLED = "The answer was interrupted, so this tool call was cancelled and not run."
+CANCELLED = "The answer was interrupted, so this tool call was cancelled: it has no result."
 #: The same where the call itself is at fault, and the model can mend it.
 BROKEN = "The input was not one whole JSON object, so this tool call was cancelled and not run."
 

@@ -247,7 +247,7 @@ _METRICS = (
         "token/s",
         "N/e2e",
         "Output tokens by the whole wait.",
-        lambda f: f.N / f.m if f.N is not None and f.m else None,
+        lambda f: f.N / f.m if f.N is not None and f.m and not f.resumed else None,
         {"GuideLLM": "output_tokens_per_second", "AIPerf": "E2E TPS"},
     ),
     Metric(

@@ -6,10 +6,12 @@ the thread that reads the reply. An observer that fails is dropped with a warnin
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bedrock_nb import metrics
 from bedrock_nb.errors import StreamError
@@ -44,15 +46,22 @@ class Observer:
         """The reply failed; ``error.reply`` holds what came."""
 
 
-class Seat(NamedTuple):
-    """An observer, and a list of one number: of the event that it is to be told next."""
+class Seat:
+    """An observer, what it is to be told next, and whether somebody tells it just now."""
 
-    observer: Any
-    place: list[int]
+    def __init__(self, observer: Any) -> None:
+        self.observer = observer
+        self.place = 0
+        self.waiting: deque[Event] = deque()  # where nothing is kept
+        self.busy = True  # with its start
+        self.again = False
 
 
 class Audience:
-    """The observers of one reply, told one after another.
+    """The observers of one reply.
+
+    No lock is held while one is told, for it may ask the reply for more, or stop it. Who finds that somebody
+    else is telling it leaves the rest to them: so it is told in order, one thing at a time.
 
     Parameters
     ----------
@@ -64,40 +73,69 @@ class Audience:
 
     def __init__(self, intake: Intake, since: Callable[[int], tuple[list[Event], int]] | None = None) -> None:
         self._intake, self._since = intake, since
+        self._guard = threading.Lock()
+        self._over = False  # the end was told
         self.seats: list[Seat] = []
-        self._telling = threading.RLock()
 
     def add(self, observer: Any, reply: Reply) -> None:
         """Tell an observer that it starts, of what was, and from now on of what comes."""
-        with self._telling:
-            seat = Seat(observer, [0])
+        seat = Seat(observer)
+        with self._guard:
             self.seats.append(seat)
-            if self._call(seat, "on_start", reply) and self._since is not None:
-                self._tell(seat, ())
+        if self._call(seat, "on_start", reply):
+            self._go_on(seat)
 
     def tell(self, fresh: Sequence[Event]) -> None:
         """Tell everybody of what came, and of the end if this is it."""
-        with self._telling:
-            for seat in tuple(self.seats):
-                self._tell(seat, fresh)
+        self._over = self._intake.done
+        for seat in tuple(self.seats):
+            with self._guard:
+                if self._since is None:
+                    seat.waiting.extend(fresh)
+                seat.again, idle = True, not seat.busy
+                seat.busy = True
+            if idle:
+                self._go_on(seat)
 
-    def _tell(self, seat: Seat, fresh: Sequence[Event]) -> None:
-        intake = self._intake
+    def _go_on(self, seat: Seat) -> None:
+        """Tell one observer until there is nothing left to tell."""
+        over = False
+        while not over and seat in self.seats:
+            with self._guard:
+                seat.again = False
+            over = self._intake.done if self._since is not None else self._over
+            for event in self._news(seat):
+                if not self._call(seat, "on_event", event):
+                    return
+            with self._guard:
+                if not (over or seat.again):
+                    seat.busy = False
+                    return
+        self._end(seat)
+
+    def _news(self, seat: Seat) -> list[Event]:
         if self._since is not None:
-            fresh, seat.place[0] = self._since(seat.place[0])
-        if not all(self._call(seat, "on_event", event) for event in fresh):
+            fresh, seat.place = self._since(seat.place)
+            return fresh
+        with self._guard:
+            fresh = list(seat.waiting)
+            seat.waiting.clear()
+        return fresh
+
+    def _end(self, seat: Seat) -> None:
+        intake = self._intake
+        if seat not in self.seats:
             return
-        if not intake.done or seat not in self.seats:
-            return
-        self._drop(seat)
         if intake.error is not None:
             self._call(seat, "on_error", intake.error)
         elif intake.recording.status == "complete":
             numbers = metrics.measure(intake.recording)
             self._call(seat, "on_complete", intake.fold.snapshot, intake.fold.usage, numbers)
+        self._drop(seat)
 
     def _drop(self, seat: Seat) -> None:
-        self.seats[:] = [other for other in self.seats if other is not seat]
+        with self._guard:
+            self.seats[:] = [other for other in self.seats if other is not seat]
 
     def _call(self, seat: Seat, method: str, *args: Any) -> bool:
         """Call one method, if the observer has it, and say whether it lived."""
@@ -105,8 +143,9 @@ class Audience:
         try:
             if function is not None:
                 function(*args)
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             self._drop(seat)
-            warnings.warn(f"An observer failed in {method} and was dropped: {err!r}", stacklevel=2)
+            with contextlib.suppress(Warning):  # where warnings are errors, this one must not end the reply
+                warnings.warn(f"An observer failed in {method} and was dropped: {err!r}", stacklevel=2)
             return False
         return True

@@ -346,6 +346,9 @@ class Unrecorded(Recording):
         self._body = None
         self.passed = 0
 
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
     def append(self, event: Event, t: float, read: int = 0, nbytes: int = 0) -> None:
         """Count one event; remember it if it says how the reply ended."""
         self.passed += 1

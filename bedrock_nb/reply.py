@@ -3,8 +3,8 @@
 Strategy: a reply owns one `Intake` and hands out views of it. Whoever needs an event that has not come yet
 pulls the intake one network read further, under a lock; or a thread does (``background=True``), and they
 wait for it. What came is in a store, mostly the recording, in which each view has its own place, so none
-starves or waits for another. A loop that comes later replays from memory. Nothing here refers back to the
-reply: one that nobody holds is closed at once.
+starves or waits for another. A loop that comes later replays from memory. Until a reply has failed nothing
+refers back to it: one that nobody holds is closed at once.
 
 A reply that fails raises at the place where its events end, in every view, after all that came was handed
 out: a cut answer never looks like a whole one. `Reply.snapshot` never raises and never waits.
@@ -13,6 +13,7 @@ out: a cut answer never looks like a whole one. `Reply.snapshot` never raises an
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import weakref
@@ -20,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from bedrock_nb import metrics, settings
 from bedrock_nb.background import Kept, Pump, WhenFull, Window
@@ -73,6 +74,16 @@ class Keeping(NamedTuple):
                     f"{name} is {getattr(self, name)!r}.",
                     remedy=f"It may be {' or '.join(repr(w) for w in wanted if w)}.",
                 )
+        if self.durability not in (None, *get_args(settings.Durability)):
+            raise RequestError(
+                f"durability is {self.durability!r}.",
+                remedy=f"It may be {', '.join(get_args(settings.Durability))}.",
+            )
+        if not self.background and (self.buffer is not None or self.when_full != "block"):
+            raise RequestError(
+                "buffer and when_full are for replies in the background.",
+                remedy="Give background=True besides.",
+            )
         whole = isinstance(self.buffer, int) and not isinstance(self.buffer, bool)
         if self.buffer is not None and not (whole and self.buffer > 0):
             raise RequestError(f"buffer is {self.buffer!r}; a whole number of events from 1 is wanted.")
@@ -139,7 +150,14 @@ class Reply:
         self.recording = kind(call.request, labels=keeping.labels, started=call.started)
         target = asked.journal if keeping.journal is None else keeping.journal
         durability = keeping.durability or asked.durability
-        journal = None if target is None else Journal(target, self.recording, durability=durability)
+        journal = None
+        try:
+            if target is not None:
+                journal = Journal(target, self.recording, durability=durability)
+        except RecordingError as err:
+            if keeping.journal is not None or not source.opened:
+                raise
+            self.recording.problems.append(str(err))  # the response is there: it must not be lost for that
         self._source, self._lock = source, threading.RLock()
         self._intake = Intake(
             self.recording,
@@ -165,9 +183,10 @@ class Reply:
         recordings.append(self.recording)
         self._pump: Pump | None = None
         if keeping.background:
-            self._pump = Pump(self._intake, self._store, self._lock, self._audience.tell)
+            self._pump = Pump(self._intake, self._store, self._lock, self._audience.tell, source.left)
             # The thread must not hold the reply: when nobody else does, it is closed like any other.
-            weakref.finalize(self, _stop, self._intake, source, self._pump)
+            finalizer = weakref.finalize(self, _stop_own, os.getpid(), self._intake, source, self._pump)
+            finalizer.atexit = False
             self._pump.start()
 
     # -- views of the events -----------------------------------------------------------------------
@@ -210,7 +229,7 @@ class Reply:
         """Read once more, in this thread, which holds the lock: what came, the number that follows it."""
         fresh = self._intake.advance()
         end = self._store.add(fresh)  # before others are told: they may read on
-        if self._audience.seats:
+        if self._audience.seats or self._intake.done:
             self._audience.tell(fresh)
         return fresh, end
 
@@ -276,6 +295,7 @@ class Reply:
         RecordingError
             There are none to show: the reply is longer than 4 MiB, or was never on a wire we could read.
         """
+        self._check_kept("frame")
         with contextlib.suppress(StreamError):  # raised below, after what came
             self.drain()
         body = self.recording.body
@@ -335,8 +355,16 @@ class Reply:
 
         Of a reply that you cancelled it is what came until then; ``status`` says so.
         """
+        self._check_kept("message")
         self.drain()
         return self.snapshot
+
+    def _check_kept(self, what: str) -> None:
+        if not self.recording.keeps:
+            raise RequestError(
+                f"There is no {what}: this reply is not kept (record=False).",
+                remedy="Take what you need from its events as they come, or leave record=False out.",
+            )
 
     @property
     def text(self) -> str:
@@ -396,11 +424,24 @@ class Reply:
         _stop(self._intake, self._source, self._pump)
         self._settle()
 
+    def settle(self) -> None:
+        """If it was cancelled, wait until whoever reads it just then has come out."""
+        if self._intake.cancelled and not self._intake.done:
+            with self._lock:
+                self._intake.finish("cancelled")
+
+    @property
+    def masked(self) -> bool:
+        """Whether its errors hold nothing of the provider's words."""
+        return self._intake.masked
+
     def _settle(self) -> None:
         """End the reply if it was cancelled; if somebody is in there, they do it when they come out."""
-        if self._intake.cancelled and not self._intake.done and self._lock.acquire(blocking=False):
+        intake = self._intake
+        if intake.cancelled and not intake.done and self._lock.acquire(blocking=False):
             try:
-                self._intake.finish("cancelled")
+                if not intake.busy:  # else it is this very thread, in a signal handler: it goes on to the end
+                    intake.finish("cancelled")
             finally:
                 self._lock.release()
             if self._pump is not None:
@@ -458,6 +499,12 @@ class Reply:
                 "output tokens": str(self._intake.fold.usage.get("outputTokens", "")),
             },
         )
+
+
+def _stop_own(pid: int, intake: Intake, source: Source, pump: Pump) -> None:
+    """The same, unless this is a forked child: the connection is its parent's."""
+    if os.getpid() == pid:
+        _stop(intake, source, pump)
 
 
 def _stop(intake: Intake, source: Source, pump: Pump | None) -> None:

@@ -249,10 +249,9 @@ class Request:
             error = refused(err)
             error.original = err
             audit.log_call(asked, error, started, time.perf_counter() - begin)
-            plain = settings.current().errors == "plain"
-            if plain:
+            if settings.current().errors == "plain":
                 error.mask()
-            raise error from None if plain else err
+            raise error from None  # boto3's text has account numbers; ``original`` is its error
         except BaseException as err:  # an interrupt too: a call that was made is in the log
             audit.log_call(asked, err, started, time.perf_counter() - begin)
             raise

@@ -17,7 +17,16 @@ from typing import Any, Literal, TypeAlias
 from bedrock_nb.assembly import fold
 from bedrock_nb.calling import Calling
 from bedrock_nb.errors import RequestError, ValidationError
-from bedrock_nb.events import BlockStop, Event, MessageStart, MessageStop, Seam, StreamFault, TextDelta
+from bedrock_nb.events import (
+    BlockStop,
+    Event,
+    MessageStart,
+    MessageStop,
+    Metadata,
+    Seam,
+    StreamFault,
+    TextDelta,
+)
 from bedrock_nb.intake import Arrival, as_our_error
 from bedrock_nb.mend import resendable
 from bedrock_nb.message import Message, TextBlock
@@ -52,7 +61,7 @@ class Resumed:
     def __init__(self, client: Any, before: Recording, how: How, timeouts: Timeouts) -> None:
         if how not in _HOW:
             raise RequestError(f"how is {how!r}.", remedy=f"It may be {', '.join(_HOW)}.")
-        _check(before)
+        _check(before, how)
         self.client, self._before, self._timeouts = client, before, timeouts
         self._part = fold(before)
         prefill = _prefill(self._part) if how != "restart" else None
@@ -92,7 +101,7 @@ class Resumed:
             if name != "closed":
                 recording.mark(name, t)
         for t, read, nbytes, event in before.rows():
-            if not isinstance(event, StreamFault):
+            if not isinstance(event, MessageStop | Metadata | StreamFault):  # they ended the first part
                 yield t, read, [((event,), nbytes)]
         second, envelope = self._open()
         recording.envelope |= {**envelope, "resumed": before.envelope.get("request_id", "")}
@@ -117,9 +126,13 @@ class Resumed:
             if not (self._may_restart and isinstance(as_our_error(err), ValidationError)):
                 raise
             self._may_restart, self._mode = False, "restart"
-            self._second = self._call(None)
+            self._second.instead(self._before.request)
             return self._open()
         return chain([head], arrivals), scratch.envelope
+
+    def left(self) -> float:
+        """Seconds until the limit of the whole reply."""
+        return self._second.left()
 
     def shutdown(self) -> None:
         """Give it up, from any thread."""
@@ -130,16 +143,26 @@ class Resumed:
         self._second.close()
 
 
-def _check(before: Recording) -> None:
-    if before.status in ("complete", "streaming"):
+def _check(before: Recording, how: str) -> None:
+    if not before.keeps:
         raise RequestError(
-            "This reply is whole." if before.status == "complete" else "This reply still streams.",
-            remedy="Only one that broke off can be taken up again.",
+            "Nothing of this reply is kept (record=False).",
+            remedy="If it has a journal, give that: bedrock_nb.resume(client, reply.journal).",
         )
     if not before.request.get("modelId") or not before.request.get("messages"):
         raise RequestError(
             "What this reply was an answer to is not known.",
             remedy="A recording holds its request if it was made by bedrock_nb.stream or a watched client.",
+        )
+    if before.status in ("complete", "streaming"):
+        raise RequestError(
+            "This reply is whole." if before.status == "complete" else "This reply still streams.",
+            remedy="Only one that broke off can be taken up again.",
+        )
+    if before.stop_reason is not None and how != "restart":
+        raise RequestError(
+            "The model had finished before this reply broke off: its message is whole.",
+            remedy='reply.snapshot has it; how="restart" asks again from the start.',
         )
 
 
@@ -185,11 +208,19 @@ class _Join:
                 out.append(event)
                 continue
             if self._shift is None:
-                goes_on = self._open and isinstance(event, TextDelta)
+                goes_on = self._open and isinstance(event, TextDelta | BlockStop)
                 if self._open and not goes_on:
                     out.append(BlockStop(self._block))
                 self._shift = self._block + (not goes_on) - index
-                if isinstance(event, TextDelta):
-                    event = TextDelta(index, event.text.removeprefix(self._white))
+            if isinstance(event, TextDelta):
+                event = TextDelta(index, self._without_white(event.text))
             out.append(replace(event, index=index + self._shift))
         return tuple(out)
+
+    def _without_white(self, text: str) -> str:
+        """The text without the white space that the first part ended in, if the model writes that again."""
+        same = 0
+        while same < min(len(self._white), len(text)) and self._white[same] == text[same]:
+            same += 1
+        self._white = self._white[same:] if same == len(text) else ""
+        return text[same:]

@@ -59,7 +59,7 @@ def stream(
     first_event_timeout, idle_timeout, total_timeout : float, optional
         Seconds from the call to the first event, from one whole event to the next, and from the call to the
         end; ``float("inf")`` is no limit. By default those of the client: `connect` sets them, to 600, 300
-        and none if nothing else is said.
+        and none if nothing else is said. A shorter read timeout of the client's own comes first.
     retries : int
         How often to ask again if the stream begins with throttling or lack of room, before anything was
         shown. Later than that nothing is ever asked twice.
@@ -125,6 +125,8 @@ def resume(
     idle_timeout: float | None = None,
     total_timeout: float | None = None,
     journal: str | os.PathLike[str] | None = None,
+    durability: str | None = None,
+    errors: str | None = None,
     labels: Mapping[str, Any] | None = None,
     background: bool = False,
 ) -> Reply:
@@ -133,7 +135,8 @@ def resume(
     The part that came is sent back as the beginning of the assistant's turn, and the model goes on from
     there. Some models do not allow that, and an answer that broke off in reasoning or in a tool call cannot
     be gone on with: these are asked again from the start. In the recording of the new reply a `Seam` marks
-    the place. Token counts are those of the second call alone: the first never told its own.
+    the place; the pause between both calls is no part of its times. Token counts are those of the second
+    call alone: the first never told its own.
 
     Parameters
     ----------
@@ -144,8 +147,8 @@ def resume(
         "auto" tries to continue, and restarts where that cannot be or the service refuses.
     first_event_timeout, idle_timeout, total_timeout : float, optional
         As for `stream`, counted from now on.
-    journal, labels, background
-        As for `stream`.
+    journal, durability, errors, labels, background
+        As for `stream`; labels are added to those of the first part, and ``errors`` are as they were there.
 
     Returns
     -------
@@ -155,14 +158,17 @@ def resume(
     Raises
     ------
     RequestError
-        The reply is whole, or still streams, or its request is not known.
+        The reply is whole, or its message is, or it still streams, or its request is not known.
     StreamError
         The second call failed; what came before is in its reply as well.
     """
+    if isinstance(source, Reply):
+        source.settle()
+        errors = errors or ("plain" if source.masked else None)
     before = source if isinstance(source, Recording) else getattr(source, "recording", None)
     if not isinstance(before, Recording):
         before = Recording.load(source)  # type: ignore[arg-type]
     limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
-    keeping = Keeping({**before.labels, **(labels or {})}, journal, background=background)
+    keeping = Keeping({**before.labels, **(labels or {})}, journal, durability, errors, background=background)
     keeping.check()
     return Reply.from_source(Resumed(client, before, how, limits), keeping)

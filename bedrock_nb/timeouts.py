@@ -97,6 +97,10 @@ class Deadline:
         """Seconds until the first of the limits, 0 or less if it is past; may be ``inf``."""
         return min(self._next()[0], self._begin + self.timeouts.total) - self._since()
 
+    def total_left(self) -> float:
+        """Seconds until the limit of the whole reply."""
+        return self._begin + self.timeouts.total - self._since()
+
     def _next(self) -> tuple[float, str]:
         """When the limit of what is waited for is reached, and which that is."""
         away = self._away if self._away_after == self.heard else 0.0

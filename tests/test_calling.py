@@ -238,3 +238,52 @@ def test_a_wrong_number_of_retries_is_refused(client, wrong):
     """Before anything is sent."""
     with pytest.raises(RequestError, match="retries is"):
         nb.stream(client, "hi", retries=wrong)
+
+
+def test_a_call_that_is_given_up_leaves_the_connections_of_others_alone(wire, client):
+    """Between two attempts of boto3 its connection is in the pool, and may serve another call by then."""
+    calling = Calling(client, ask())
+    wire.lay(answer(GOOD), answer(GOOD[:5], ending="silence"))
+    Reply.from_source(calling, Keeping()).drain()
+    other = nb.stream(client, "hi")
+    assert other.next_event() == START
+    connection = other._source.call.serving
+    calling.call.serving._connection = calling.call.serving._connection or connection._connection
+    calling.call.serving.abandon()
+    for _ in range(4):
+        assert other.next_event() is not None
+    assert (other.status, wire.accepted) == ("streaming", 1)
+    other.cancel()
+
+
+def test_a_retry_begins_its_limits_anew(wire, client):
+    """The fault of an attempt that was given up is no event that others must follow."""
+    wire.lay(answer(frames_of([THROTTLED])), answer(GOOD))
+    limits = nb.Timeouts(first_event=LIMIT, idle=0.1)
+    calling = Calling(client, ask(), limits, retries=1, pause=lambda attempt: 0.3)
+    assert Reply.from_source(calling, Keeping()).drain().status == "complete"
+    wire.lay(*[answer(frames_of([THROTTLED]))] * 9)
+    limits = nb.Timeouts(first_event=0.4)
+    calling = Calling(client, ask(), limits, retries=9, pause=lambda attempt: 0.15)
+    with pytest.raises(errors.FirstEventTimeout):
+        Reply.from_source(calling, Keeping()).drain()
+
+
+def test_a_limit_says_what_boto3_was_told(wire, wire_clients):
+    """Where its own attempts used the time up."""
+    client = wire_clients("stubborn", retries={"total_max_attempts": 50, "mode": "standard"})
+    wire.lay(*[refusal(429, "ThrottlingException", "Slow down.")] * 50)
+    with pytest.raises(errors.FirstEventTimeout, match="had answered 429, and boto3 tried again"):
+        nb.stream(client, "hi", first_event_timeout=0.5)
+    client.close()
+
+
+def test_a_watched_loop_breaks_as_ever_when_errors_are_masked(wire, watched):
+    """What boto3 raises is the loop's own business."""
+    nb.configure(errors="plain")
+    try:
+        wire.lay(answer(GOOD[:5], ending="reset"))
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            list(watched.converse_stream(**ask())["stream"])
+    finally:
+        nb.configure(errors="full")

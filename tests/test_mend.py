@@ -220,8 +220,8 @@ def test_calls_that_never_ran_are_answered():
         {"toolResult": {"toolUseId": id, "content": [{"text": said}], "status": "error"}}
         for id, said in (("1", CANCELLED), ("2", BROKEN))
     ]
-    for said in (CANCELLED, BROKEN):
-        assert said.endswith("cancelled and not run.")
+    assert CANCELLED.endswith("cancelled: it has no result.")
+    assert BROKEN.endswith("cancelled and not run.")
 
 
 def test_calls_of_a_whole_answer_are_the_callers():

@@ -159,6 +159,72 @@ def test_what_cannot_be_resumed_is_refused(wire, client):
         broken(client, wire, OPEN).resume(how="again")
 
 
+def test_what_had_finished_is_not_gone_on_with(wire, client):
+    """A cut after messageStop costs token counts alone; asked again, only the new answer can be complete."""
+    wire.lay(answer(frames_of([START, TextDelta(0, "Hi."), BlockStop(0), END[0]]), ending="reset"))
+    first = nb.stream(client, "hi")
+    with pytest.raises(StreamError, match="The message is whole"):
+        first.drain()
+    with pytest.raises(RequestError, match="had finished"):
+        first.resume()
+    wire.lay(answer(frames_of([START, TextDelta(0, "Hel")])))
+    with pytest.raises(IncompleteStreamError):
+        first.resume(how="restart").drain()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [TextDelta(0, "\n"), TextDelta(0, "\n"), TextDelta(0, "World")],
+        [TextDelta(0, ""), TextDelta(0, "\n\nWorld")],
+        [TextDelta(0, "World")],
+    ],
+)
+def test_white_space_at_the_seam_is_there_once(wire, client, then):
+    """It was not sent back, and the model may write it again, in pieces."""
+    first = broken(client, wire, [TextDelta(0, "Hello\n\n")])
+    wire.lay(answer(frames_of([START, *then, BlockStop(0), *END])))
+    assert first.resume().text == "Hello\n\nWorld"
+
+
+def test_a_continuation_may_be_empty(wire, client):
+    """Nothing but the stop of the block that was open."""
+    first = broken(client, wire, OPEN)
+    wire.lay(answer(frames_of([START, BlockStop(0), *END])))
+    reply = first.resume().drain()
+    assert (reply.text, nb.check(reply)) == ("Hello wor", [])
+
+
+def test_a_reply_that_was_just_cancelled_can_be_resumed(wire, client):
+    """At once, though another thread reads it."""
+    for _ in range(20):
+        wire.lay(answer(frames_of([START, *OPEN]), ending="silence"))
+        reply = nb.stream(client, "hi", background=True)
+        next(iter(reply.text_stream))
+        reply.cancel()
+        wire.lay(answer(frames_of([START, TextDelta(0, "ld"), BlockStop(0), *END])))
+        assert reply.resume().text == "Hello world"
+
+
+def test_masked_errors_stay_masked(wire, client):
+    """A resumed reply says no more than the one before."""
+    first = broken(client, wire, OPEN, errors="plain")
+    wire.lay(refusal(429, "ThrottlingException", "Details."))
+    with pytest.raises(StreamError) as caught:
+        first.resume()
+    assert "Details" not in str(caught.value)
+
+
+def test_nothing_kept_is_nothing_to_resume(wire, client):
+    """Its journal would do."""
+    wire.lay(answer(frames_of([START, *OPEN])))
+    reply = nb.stream(client, "hi", record=False)
+    with pytest.raises(IncompleteStreamError):
+        reply.drain()
+    with pytest.raises(RequestError, match="record=False"):
+        reply.resume()
+
+
 # -- its numbers -----------------------------------------------------------------------------------
 
 

@@ -229,8 +229,6 @@ def test_connect_sets_the_limits_of_its_client():
     """Every reply has them; boto3's own read timeout stays out of their way."""
     client = nb.connect("local", idle_timeout=700, total_timeout=900, verbose=False)
     assert timeouts_of(client) == Timeouts(600, 700, 900)
-    assert client.meta.config.read_timeout == 760
-    assert nb.connect("local", verbose=False).meta.config.read_timeout == 660
-    assert nb.connect("local", idle_timeout=inf, verbose=False).meta.config.read_timeout == 3600
+    assert client.meta.config.read_timeout == 3600
     with pytest.raises(RequestError, match="idle_timeout"):
         nb.connect("local", idle_timeout=0)

@@ -25,7 +25,7 @@ from IPython.display import display, update_display
 
 from bedrock_nb import render
 from bedrock_nb.errors import RequestError
-from bedrock_nb.events import TextDelta
+from bedrock_nb.events import Seam, TextDelta
 from bedrock_nb.message import Message
 from bedrock_nb.reply import Reply
 
@@ -60,7 +60,7 @@ def live(reply: Reply) -> Reply:
     StreamError
         The reply failed; what came stays on the screen, and in ``reply.snapshot``.
     KeyboardInterrupt
-        The cell was interrupted; the same holds.
+        The cell was interrupted; the same holds. The reply is cancelled, also one in the background.
     """
     if not isinstance(reply, Reply):
         raise RequestError(
@@ -103,6 +103,8 @@ class _Terminal:
             self.held = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
             self.out.write(render.printable(text.removesuffix(self.held)))
             self.out.flush()
+        elif isinstance(event, Seam) and event.mode == "restart":  # what was printed is no part of it
+            self.out.write("\n\n[asked again from the start]\n\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None

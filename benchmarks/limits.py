@@ -33,10 +33,10 @@ BEGUN = HEAD + b"".join(GOOD[:5])
 FIRST = "first_event_timeout"
 #: name -> what the server sends, and the limit that is to be met
 LIMITS: dict[str, tuple[Answer, str]] = {
-    "first_event_timeout, no head": (Answer([], "silence"), "first_event_timeout"),
+    "first_event_timeout, no head": (Answer([], "silence"), FIRST),
     "first_event_timeout, a drip": (
         Answer([HEAD, *dripped(GOOD[0], 0.02)], "silence"),
-        "first_event_timeout",
+        FIRST,
     ),
     "idle_timeout, silence": (Answer([BEGUN], "silence"), "idle_timeout"),
     "idle_timeout, a drip": (Answer([BEGUN, *dripped(GOOD[5], 0.02)], "silence"), "idle_timeout"),

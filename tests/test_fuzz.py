@@ -140,9 +140,7 @@ def resealed(draw: st.DrawFn) -> list[bytes]:
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(frames) - 1))
         frame = frames[at]
-        how = draw(
-            st.sampled_from(["payload", "bytes", "member", "header", "twice", "away", "swap", "other"])
-        )
+        how = draw(st.sampled_from(WAYS))
         if how == "payload":
             frames[at] = Frame(frame.headers, json.dumps(draw(JSON)).encode())
         elif how == "bytes":

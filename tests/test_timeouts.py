@@ -163,7 +163,7 @@ def test_no_end_in_time(wire, client, framing):
     with pytest.raises(TotalTimeout) as caught:
         nb.stream(client, "hi", total_timeout=SHORT).drain()
     reply = the_limit_was(caught, TotalTimeout)
-    assert len(reply.recording) > 1
+    assert len(reply.recording) >= 1  # with its fault; on a busy machine nothing else may have come
     assert wire.wait_until_open(0)
 
 

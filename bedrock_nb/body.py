@@ -20,11 +20,10 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from bedrock_nb import settings
 from bedrock_nb.connection import Serving
-from bedrock_nb.errors import RecordingError, RequestError
+from bedrock_nb.errors import RequestError
 from bedrock_nb.intake import Intake, wire_arrivals
-from bedrock_nb.journal import Journal
+from bedrock_nb.journal import configured
 from bedrock_nb.recording import Recording, recordings
 from bedrock_nb.request import own
 from bedrock_nb.timeouts import Deadline
@@ -190,7 +189,7 @@ class TappedBody:
         recording = self.call.recording()
         recordings.append(recording)
         # Where our decoder gives up, botocore's need not: the end of the recording closes nothing.
-        arrivals, journal = wire_arrivals(self, recording), _journal(recording)
+        arrivals, journal = wire_arrivals(self, recording), configured(recording)
         intake = Intake(recording, arrivals, lambda: None, self.call.since, journal=journal)
         self._watching = weakref.ref(intake)
         try:
@@ -231,18 +230,6 @@ def shut(raw: Any) -> bool:
     except (ValueError, RuntimeError, OSError, AttributeError):
         return False
     return True
-
-
-def _journal(recording: Recording) -> Journal | None:
-    """The journal that `configure` asks for; where there can be none, a watched loop goes on all the same."""
-    asked = settings.current()
-    if asked.journal is None:
-        return None
-    try:
-        return Journal(asked.journal, recording, durability=asked.durability)
-    except RecordingError as err:
-        recording.problems.append(str(err))
-        return None
 
 
 def _seconds(timeout: float | None) -> float:

@@ -1,10 +1,10 @@
 """Where a reply's events come from: a call that we make, or a response that somebody else has.
 
-Strategy: both are sources with the same four members: a recording to fill, arrivals to fill it with, a way to
-end it from any thread, and a way to let go. `Calling` makes its call in a thread of its own and waits for
-that thread no longer than the time limits leave: so name servers, handshakes, boto3's pauses between attempts
-and a model that thinks for minutes can all be given up at once, by a limit, a Stop button or an interrupt.
-The thread then ends by itself: its connection is shut down.
+Strategy: both are a `Source`: arrivals to fill a recording with, a way to end it from any thread, and a way
+to let go. `Calling` makes its call in a thread of its own and waits for that thread no longer than the time
+limits leave: so name servers, handshakes, boto3's pauses between attempts and a model that thinks for minutes
+can all be given up at once, by a limit, a Stop button or an interrupt. The thread then ends by itself: its
+connection is shut down.
 """
 
 from __future__ import annotations

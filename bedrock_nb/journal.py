@@ -23,11 +23,10 @@ import time
 import weakref
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bedrock_nb import lines
-from bedrock_nb.errors import BedrockNbError, RecordingError, RequestError
-from bedrock_nb.settings import Durability
+from bedrock_nb import lines, settings
+from bedrock_nb.errors import BedrockNbError, RecordingError
 
 if TYPE_CHECKING:
     from bedrock_nb.events import Event
@@ -91,9 +90,7 @@ class Journal:
     def __init__(
         self, target: str | os.PathLike[str], recording: Recording, *, durability: str = "crash"
     ) -> None:
-        known = get_args(Durability)
-        if durability not in known:
-            raise RequestError(f"durability is {durability!r:.60}; one of {', '.join(known)} is wanted.")
+        settings.check_choice("durability", durability)
         self.durability, self._recording = durability, recording
         self._state = _State(0, 0, hashlib.sha256(), False)
         self._pending: _State | None = None
@@ -308,6 +305,21 @@ class Journal:
     def __del__(self) -> None:
         if self._fd >= 0:
             self._close()
+
+
+def configured(recording: Recording) -> Journal | None:
+    """The journal that `configure` asks for.
+
+    For what is being read already: where there can be none, the recording says so and goes on all the same.
+    """
+    asked = settings.current()
+    if asked.journal is None:
+        return None
+    try:
+        return Journal(asked.journal, recording, durability=asked.durability)
+    except RecordingError as err:
+        recording.problems.append(str(err))
+        return None
 
 
 def _choose(target: str | os.PathLike[str], place: Path, started: float | None) -> Path:

@@ -336,6 +336,10 @@ class Recording:
         return files.load(path, cls)
 
 
+#: Events that say how a reply ended, in their order.
+_ENDINGS = (MessageStop, Metadata, StreamFault)
+
+
 class Unrecorded(Recording):
     """What is known of a reply whose events are not kept: how many passed, and how it ended."""
 
@@ -352,9 +356,9 @@ class Unrecorded(Recording):
     def append(self, event: Event, t: float, read: int = 0, nbytes: int = 0) -> None:
         """Count one event; remember it if it says how the reply ended."""
         self.passed += 1
-        for n, kind in enumerate((MessageStop, Metadata, StreamFault)):
-            if isinstance(event, kind):
-                self._others[n] = event
+        kind = type(event)
+        if kind in _ENDINGS:
+            self._others[_ENDINGS.index(kind)] = event
 
 
 class Recent(Sequence[Recording]):

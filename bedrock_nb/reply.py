@@ -31,7 +31,7 @@ from bedrock_nb.errors import FrameError, RecordingError, RequestError, StreamEr
 from bedrock_nb.events import Event, MessageComplete, Seam, StreamFault, TextDelta, ToolUse
 from bedrock_nb.eventstream import Frame, FrameDecoder
 from bedrock_nb.intake import Intake
-from bedrock_nb.journal import Journal
+from bedrock_nb.journal import Journal, configured
 from bedrock_nb.message import Message
 from bedrock_nb.observers import METHODS, Audience, Observer
 from bedrock_nb.recording import Recording, Unrecorded, recordings
@@ -68,17 +68,10 @@ class Keeping(NamedTuple):
                 f"labels are of type {type(self.labels).__name__}; a dict is wanted.",
                 remedy="For example labels={'run': 3}.",
             )
-        for name, wanted in (("errors", (None, "full", "plain")), ("when_full", ("block", "coalesce"))):
-            if getattr(self, name) not in wanted:
-                raise RequestError(
-                    f"{name} is {getattr(self, name)!r}.",
-                    remedy=f"It may be {' or '.join(repr(w) for w in wanted if w)}.",
-                )
-        if self.durability not in (None, *get_args(settings.Durability)):
-            raise RequestError(
-                f"durability is {self.durability!r}.",
-                remedy=f"It may be {', '.join(get_args(settings.Durability))}.",
-            )
+        for name in ("errors", "durability"):  # None is what is configured
+            if getattr(self, name) is not None:
+                settings.check_choice(name, getattr(self, name))
+        settings.check_choice("when_full", self.when_full, get_args(WhenFull))
         if not self.background and (self.buffer is not None or self.when_full != "block"):
             raise RequestError(
                 "buffer and when_full are for replies in the background.",
@@ -146,18 +139,10 @@ class Reply:
 
     def _begin(self, source: Source, keeping: Keeping) -> None:
         kind = Recording if keeping.record else Unrecorded
-        call, asked = source.call, settings.current()
+        call = source.call
         self.recording = kind(call.request, labels=keeping.labels, started=call.started)
-        target = asked.journal if keeping.journal is None else keeping.journal
-        durability = keeping.durability or asked.durability
-        journal = None
-        try:
-            if target is not None:
-                journal = Journal(target, self.recording, durability=durability)
-        except RecordingError as err:
-            if keeping.journal is not None or not source.opened:
-                raise
-            self.recording.problems.append(str(err))  # the response is there: it must not be lost for that
+        # A response that is there must not be lost because it cannot be journalled.
+        journal = configured(self.recording) if source.opened else self._journal_of_its_own(keeping)
         self._source, self._lock = source, threading.RLock()
         self._intake = Intake(
             self.recording,
@@ -188,6 +173,12 @@ class Reply:
             finalizer = weakref.finalize(self, _stop_own, os.getpid(), self._intake, source, self._pump)
             finalizer.atexit = False
             self._pump.start()
+
+    def _journal_of_its_own(self, keeping: Keeping) -> Journal | None:
+        asked = settings.current()
+        target = asked.journal if keeping.journal is None else keeping.journal
+        durability = keeping.durability or asked.durability
+        return None if target is None else Journal(target, self.recording, durability=durability)
 
     # -- views of the events -----------------------------------------------------------------------
 
@@ -221,7 +212,7 @@ class Reply:
                         return fresh, end, intake.done and not fresh
             finally:
                 if intake.cancelled:
-                    self._settle()
+                    self.settle()
         fresh, end = store.after(seq)
         return fresh, end, False
 
@@ -339,7 +330,7 @@ class Reply:
         try:
             self._audience.add(observer, self)
         finally:
-            self._settle()
+            self.settle()
         return self
 
     # -- what it adds up to ------------------------------------------------------------------------
@@ -425,23 +416,23 @@ class Reply:
     def cancel(self) -> None:
         """Stop: close the connection, keep what came. From any thread; once is enough."""
         _stop(self._intake, self._source, self._pump)
-        self._settle()
-
-    def settle(self) -> None:
-        """If it was cancelled, wait until whoever reads it just then has come out."""
-        if self._intake.cancelled and not self._intake.done:
-            with self._lock:
-                self._intake.finish("cancelled")
+        self.settle()
 
     @property
     def masked(self) -> bool:
         """Whether its errors hold nothing of the provider's words."""
         return self._intake.masked
 
-    def _settle(self) -> None:
-        """End the reply if it was cancelled; if somebody is in there, they do it when they come out."""
+    def settle(self, *, wait: bool = False) -> None:
+        """End the reply if it was cancelled. If somebody is in there, they do it when they come out.
+
+        Parameters
+        ----------
+        wait : bool
+            Until they have.
+        """
         intake = self._intake
-        if intake.cancelled and not intake.done and self._lock.acquire(blocking=False):
+        if intake.cancelled and not intake.done and self._lock.acquire(blocking=wait):
             try:
                 if not intake.busy:  # else it is this very thread, in a signal handler: it goes on to the end
                     intake.finish("cancelled")

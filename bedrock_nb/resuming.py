@@ -62,7 +62,7 @@ class Resumed:
         if how not in _HOW:
             raise RequestError(f"how is {how!r}.", remedy=f"It may be {', '.join(_HOW)}.")
         _check(before, how)
-        self.client, self._before, self._timeouts = client, before, timeouts
+        self.client, self._before, self._how = client, before, how
         self._part = fold(before)
         prefill = _prefill(self._part) if how != "restart" else None
         if how == "continue" and prefill is None:
@@ -71,19 +71,15 @@ class Resumed:
                 remedy='Ask again from the start: how="restart".',
             )
         self._mode: Literal["continue", "restart"] = "restart" if prefill is None else "continue"
-        self._may_restart = how == "auto" and prefill is not None
-        self._second = self._call(prefill)
+        request = before.request
+        if prefill is not None:
+            request = {**request, "messages": [*request["messages"], prefill]}
+        self._second = Calling(client, request, timeouts)
         self.call = self._second.call
         self.call.request = before.request  # what was asked is what was asked at first
         if before.started is not None:
             self.call.started = before.started
         self._shift = before.marks.get("closed", before.times[-1] if len(before) else 0.0)
-
-    def _call(self, prefill: dict[str, Any] | None) -> Calling:
-        request = self._before.request
-        if prefill is not None:
-            request = {**request, "messages": [*request["messages"], prefill]}
-        return Calling(self.client, request, self._timeouts)
 
     @property
     def opened(self) -> bool:
@@ -123,9 +119,10 @@ class Resumed:
         try:
             head = next(arrivals)
         except Exception as err:
-            if not (self._may_restart and isinstance(as_our_error(err), ValidationError)):
+            may_restart = self._how == "auto" and self._mode == "continue"
+            if not (may_restart and isinstance(as_our_error(err), ValidationError)):
                 raise
-            self._may_restart, self._mode = False, "restart"
+            self._mode = "restart"
             self._second.instead(self._before.request)
             return self._open()
         return chain([head], arrivals), scratch.envelope

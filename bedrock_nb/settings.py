@@ -14,12 +14,25 @@ from typing import Any, Literal, get_args
 
 from bedrock_nb.errors import RequestError
 
-__all__ = ["Settings", "configure", "current"]
+__all__ = ["Settings", "check_choice", "configure", "current"]
 
 Durability = Literal["crash", "interval", "each"]
 Errors = Literal["full", "plain"]
 Audit = Literal["calls", "content"]
 _CHOICES = {"durability": get_args(Durability), "errors": get_args(Errors), "audit": get_args(Audit)}
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...] = ()) -> None:
+    """Refuse what is none of the choices; by default those of the setting of this name.
+
+    Raises
+    ------
+    RequestError
+        It is none of them.
+    """
+    choices = choices or _CHOICES[name]
+    if not isinstance(value, str) or value not in choices:
+        raise RequestError(f"{name} is {value!r:.60}; one of {', '.join(choices)} is wanted.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,9 +47,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
-                raise RequestError(f"{name} is {value!r:.60}; one of {', '.join(choices)} is wanted.")
+            check_choice(name, getattr(self, name), choices)
         path = os.fspath(self.journal) if isinstance(self.journal, os.PathLike) else self.journal
         if path is not None and (not isinstance(path, str) or not path or _is_a_file(Path(path))):
             raise RequestError(f"journal is {self.journal!r:.60}; a folder, or None, is wanted.")

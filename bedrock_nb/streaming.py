@@ -164,7 +164,7 @@ def resume(
         The second call failed; what came before is in its reply as well.
     """
     if isinstance(source, Reply):
-        source.settle()
+        source.settle(wait=True)
         errors = errors or ("plain" if source.masked else None)
     before = source if isinstance(source, Recording) else getattr(source, "recording", None)
     if not isinstance(before, Recording):

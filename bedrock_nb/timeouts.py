@@ -79,10 +79,11 @@ class Deadline:
         When the latest whole event came. An attribute and no method: it is set for every event.
     """
 
-    __slots__ = ("_away", "_away_after", "_begin", "_since", "heard", "timeouts")
+    __slots__ = ("_away", "_away_after", "_begin", "_end", "_since", "heard", "timeouts")
 
     def __init__(self, timeouts: Timeouts, since: Callable[[], float]) -> None:
         self.timeouts, self._since, self._begin = timeouts, since, since()
+        self._end = self._begin + timeouts.total
         self.heard: float | None = None
         self._away = 0.0  # time in which nobody waited …
         self._away_after: float | None = None  # … after this event
@@ -95,11 +96,11 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds until the first of the limits, 0 or less if it is past; may be ``inf``."""
-        return min(self._next()[0], self._begin + self.timeouts.total) - self._since()
+        return min(self._next()[0], self._end) - self._since()
 
     def total_left(self) -> float:
         """Seconds until the limit of the whole reply."""
-        return self._begin + self.timeouts.total - self._since()
+        return self._end - self._since()
 
     def _next(self) -> tuple[float, str]:
         """When the limit of what is waited for is reached, and which that is."""
@@ -111,7 +112,7 @@ class Deadline:
     def error(self) -> StreamTimeout:
         """What to raise now that a limit is reached."""
         time, which = self._next()
-        if self._begin + self.timeouts.total <= time:
+        if self._end <= time:
             which = "total"
         kind, what, argument = _REACHED[which]
         limit = getattr(self.timeouts, which)

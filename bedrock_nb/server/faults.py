@@ -31,12 +31,14 @@ from itertools import chain
 from typing import Any
 from zlib import crc32
 
-from bedrock_nb.errors import RequestError
+from bedrock_nb.errors import RequestError, service_fault
+from bedrock_nb.events import StreamFault
 from bedrock_nb.eventstream import Frame, encode
 from bedrock_nb.server.fault import FAULTS, Fault, fault, parse
 from bedrock_nb.server.perform import Change, Step
 from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.strike import alter, encoded, grouped, later, payload_of, pieces, rewrite, strike
+from bedrock_nb.wire import to_frame
 
 __all__ = [
     "FAULTS",
@@ -149,9 +151,9 @@ def exception(name: str, after: int = 0, message: str | None = None, **fields: A
         More members of the payload: ``originalStatusCode`` and ``originalMessage`` of a
         ``modelStreamErrorException``.
     """
-    words = {} if message is None else {"message": message}
-    members = {**_EXCEPTIONS.get(name, {"message": _UNEXPECTED}), **words, **fields}
-    frame = encoded("exception", name, members)
+    members = {**_EXCEPTIONS.get(name, {"message": _UNEXPECTED}), **fields}
+    words = message if message is not None else members["message"]
+    frame = encode(to_frame(StreamFault(service_fault(name, words, members))))
     return strike(after, None, lambda due, _rest: [Step(due, frame)])
 
 
@@ -408,7 +410,7 @@ def unknown_event(after: int = 0) -> Change:
     after : int
         Whole events before it.
     """
-    frame = encoded("event", "futureEvent", {"future": {"of": "this service"}})
+    frame = encoded("futureEvent", {"future": {"of": "this service"}})
 
     def then(due: float, rest: Iterator[Step]) -> Iterator[Step]:
         yield Step(due, frame)
@@ -432,7 +434,7 @@ def unknown_delta(after: int = 0) -> Change:
             payload = payload_of(event, "contentBlockDelta")
             if payload is not None:
                 unknown = {**payload, "delta": {"futureContent": {"future": "of this service"}}}
-                yield Step(event[0].due, encoded("event", "contentBlockDelta", unknown))
+                yield Step(event[0].due, encoded("contentBlockDelta", unknown))
                 yield from event
                 break
             yield from event
@@ -487,10 +489,11 @@ def bad_tool_input() -> Change:
     def change(steps: Iterator[Step]) -> Iterator[Step]:
         events = list(grouped(steps))
         for event in reversed(events):
-            match payload := payload_of(event, "contentBlockDelta"):
+            payload = payload_of(event, "contentBlockDelta") or {}
+            match payload:
                 case {"delta": {"toolUse": {"input": str(text)} as tool}} if text.strip():
                     tool["input"] = text.rstrip()[:-1]
-                    event[:] = [Step(event[-1].due, encoded("event", "contentBlockDelta", payload))]
+                    event[:] = [Step(event[-1].due, encoded("contentBlockDelta", payload))]
                     break
         return chain.from_iterable(events)
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from bedrock_nb.errors import FrameError, RequestError
+from bedrock_nb.events import Unknown
 from bedrock_nb.eventstream import Frame, FrameDecoder, encode
 from bedrock_nb.server.perform import Change, Step
+from bedrock_nb.wire import to_frame
 
 __all__ = ["alter", "encoded", "grouped", "later", "payload_of", "pieces", "rewrite", "strike"]
 
@@ -138,10 +140,9 @@ def rewrite(after: int, change: Callable[[Frame], Frame]) -> Change:
     return alter(after, resealed)
 
 
-def encoded(kind: str, name: str, payload: Any) -> bytes:
-    """A frame as Bedrock makes it: of message type ``event`` or ``exception``, with a name and JSON."""
-    headers = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
-    return encode(Frame(headers, json.dumps(payload, separators=(",", ":")).encode("ascii")))
+def encoded(name: str, payload: dict[str, Any]) -> bytes:
+    """The frame of an event of any name, with any payload."""
+    return encode(to_frame(Unknown(name, payload)))
 
 
 def payload_of(event: list[Step], wire: str) -> dict[str, Any] | None:

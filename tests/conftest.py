@@ -80,3 +80,10 @@ def recordings() -> Iterator[Any]:
     nb.recordings.clear()
     yield nb.recordings
     nb.recordings.clear()
+
+
+@pytest.fixture
+def configured() -> Iterator[Callable[..., Any]]:
+    """Settings of the whole process, put back afterwards."""
+    yield nb.configure
+    nb.configure(journal=None, durability="crash", errors="full", audit="calls", redact=None)

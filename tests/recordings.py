@@ -108,7 +108,9 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _other_error(kind: type[StreamError]) -> st.SearchStrategy[StreamError]:
     if kind is FrameError:
-        return st.builds(FrameError, TEXT, TEXT, offset=st.integers(0))
+        return st.builds(
+            FrameError, TEXT, TEXT, offset=st.integers(0, 2**32)
+        )  # more digits would look like an account
     if issubclass(kind, RefusedError):
         return st.builds(kind, TEXT, TEXT, st.integers(400, 599))
     return st.builds(kind, TEXT, kept=TEXT, remedy=TEXT)

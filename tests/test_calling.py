@@ -78,19 +78,16 @@ def test_a_refused_request(wire, client, recordings, status, code, kind, retryab
 
 
 @pytest.mark.parametrize("how", [{"errors": "plain"}, {}])
-def test_masked_errors_hold_nothing_of_the_provider(wire, client, how):
+def test_masked_errors_hold_nothing_of_the_provider(wire, client, configured, how):
     """By argument or for the whole process: not in the text, not in the cause; the attributes keep all."""
-    nb.configure(errors="full" if how else "plain")
-    try:
-        wire.lay(refusal(403, "AccessDeniedException", "arn:aws:sts::123456789012:role/x lacks it"))
-        wire.lay(answer([*GOOD[:5], *frames_of([FAILED])]))
-        caught: list[Any] = []
-        for _ in range(2):
-            with pytest.raises(StreamError) as each:
-                nb.stream(client, "hi", **how).drain()
-            caught.append(each.value)
-    finally:
-        nb.configure(errors="full")
+    configured(errors="full" if how else "plain")
+    wire.lay(refusal(403, "AccessDeniedException", "arn:aws:sts::123456789012:role/x lacks it"))
+    wire.lay(answer([*GOOD[:5], *frames_of([FAILED])]))
+    caught: list[Any] = []
+    for _ in range(2):
+        with pytest.raises(StreamError) as each:
+            nb.stream(client, "hi", **how).drain()
+        caught.append(each.value)
     refused, failed = caught
     for error, word in ((refused, "lacks it"), (failed, "It broke.")):
         assert word not in str(error)
@@ -278,12 +275,9 @@ def test_a_limit_says_what_boto3_was_told(wire, wire_clients):
     client.close()
 
 
-def test_a_watched_loop_breaks_as_ever_when_errors_are_masked(wire, watched):
+def test_a_watched_loop_breaks_as_ever_when_errors_are_masked(wire, watched, configured):
     """What boto3 raises is the loop's own business."""
-    nb.configure(errors="plain")
-    try:
-        wire.lay(answer(GOOD[:5], ending="reset"))
-        with pytest.raises(urllib3.exceptions.ProtocolError):
-            list(watched.converse_stream(**ask())["stream"])
-    finally:
-        nb.configure(errors="full")
+    configured(errors="plain")
+    wire.lay(answer(GOOD[:5], ending="reset"))
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        list(watched.converse_stream(**ask())["stream"])

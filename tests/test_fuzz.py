@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -25,6 +24,7 @@ from bedrock_nb.eventstream import Frame, FrameDecoder, encode
 from bedrock_nb.intake import Intake, wire_arrivals
 from bedrock_nb.mend import resendable
 from bedrock_nb.recording import Recording
+from tests.bodies import Pieces, cut
 from tests.recordings import EVENTS, JSON
 from tests.wire_server import GOOD, frames_of
 
@@ -36,30 +36,10 @@ many = hypothesis.settings(
 SOUND = [FrameDecoder().receive_data(frame)[0] for frame in GOOD]
 
 
-class Pieces:
-    """A body in memory, that comes in pieces."""
-
-    def __init__(self, data: bytes, sizes: list[int]) -> None:
-        self.t, self.number, self.late = 0.0, 0, 0.0
-        self._pieces = self._cut(data, sizes)
-
-    def _cut(self, data: bytes, sizes: list[int]) -> Iterator[bytes]:
-        begin = 0
-        for size in sizes:
-            yield data[begin : begin + size]
-            begin += size
-        yield data[begin:]
-
-    def read(self) -> bytes:
-        self.t += 0.5
-        self.number += 1
-        return next((piece for piece in self._pieces if piece), b"")
-
-
 def taken_in(data: bytes, sizes: list[int]) -> tuple[Intake, list]:
     """The whole way of some bytes; whatever comes out of it but errors of ours fails the test."""
-    body, recording = Pieces(data, sizes), Recording({"modelId": "m", "messages": []})
-    intake = Intake(recording, wire_arrivals(body, recording), lambda: None, lambda: body.t)
+    body, recording = Pieces(*cut(data, sizes)), Recording({"modelId": "m", "messages": []})
+    intake = Intake(recording, wire_arrivals(body, recording), body.close, lambda: body.t)
     events = []
     while not intake.done:
         events += intake.advance()

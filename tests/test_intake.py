@@ -42,30 +42,10 @@ from bedrock_nb.eventstream import Frame, encode
 from bedrock_nb.intake import Intake, as_our_error, parsed_arrivals, wire_arrivals
 from bedrock_nb.message import ToolUseBlock
 from bedrock_nb.recording import Recording
+from tests.bodies import Pieces
 from tests.wire_server import CASES, GOOD, GOOD_TEXT, frames_of
 
 TOOL = ToolUse(2, "tooluse_9aF0x", "get_weather", {"city": "Paris", "unit": "c"})
-
-
-class Pieces:
-    """A body whose pieces come a second apart, each in a read of its own; it may break at its end."""
-
-    def __init__(self, *pieces: bytes, then: BaseException | None = None) -> None:
-        self.pieces, self.then = list(pieces), then
-        self.t, self.number, self.late = 0.0, 0, 0.0
-        self.closed = 0
-
-    def read(self) -> bytes:
-        self.t += 1.0
-        self.number += 1
-        if self.pieces:
-            return self.pieces.pop(0)
-        if self.then is not None:
-            raise self.then
-        return b""
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 def intake_of(body: Pieces) -> Intake:

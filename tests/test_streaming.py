@@ -19,14 +19,6 @@ from bedrock_nb.events import BlockStop, MessageStart, StreamFault, Unknown
 from bedrock_nb.server import BedrockServer, Latency
 from tests.wire_server import GOOD, GOOD_TEXT, answer, ask, frames_of, refusal
 
-
-@pytest.fixture
-def configured():
-    """Settings of the whole process, put back afterwards."""
-    yield nb.configure
-    nb.configure(journal=None, durability="crash", errors="full", audit="calls", redact=None)
-
-
 # -- the journal -----------------------------------------------------------------------------------
 
 

@@ -37,7 +37,8 @@ from bedrock_nb.plot.stream import LOOKS
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.latency import Latency
-from bedrock_nb.server.responders import canned, recorded
+from bedrock_nb.server.prepared import canned
+from bedrock_nb.server.writing import recorded
 
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 USAGE = {"inputTokens": 5, "outputTokens": 9, "totalTokens": 14}

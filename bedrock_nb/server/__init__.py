@@ -25,8 +25,10 @@ from bedrock_nb.server import faults as faults
 from bedrock_nb.server.fault import Faults, plan
 from bedrock_nb.server.latency import INSTANT, Latency
 from bedrock_nb.server.loopback import loopback_client
+from bedrock_nb.server.prepared import canned
 from bedrock_nb.server.process import local, serve
-from bedrock_nb.server.responders import Responder, canned, recorded
+from bedrock_nb.server.responders import Responder
+from bedrock_nb.server.writing import recorded
 
 if TYPE_CHECKING:
     from bedrock_nb.server.endpoint import Listener

@@ -28,7 +28,8 @@ from bedrock_nb.errors import ServerError
 from bedrock_nb.server.fault import Faults, plan
 from bedrock_nb.server.latency import Latency
 from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY
-from bedrock_nb.server.responders import Responder, canned
+from bedrock_nb.server.prepared import canned
+from bedrock_nb.server.responders import Responder
 
 __all__ = ["child", "local", "serve"]
 

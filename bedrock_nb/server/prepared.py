@@ -1,0 +1,160 @@
+"""The embedded server's own model: prepared answers, tool requests, words about a tool's result.
+
+Strategy: `canned` decides what to say, and `writing.recorded` writes it. Sampling settings have no effect on
+prepared text: it is all that this model knows to say. An answer's text depends on the last user turn alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from bedrock_nb.message import Block, ReasoningBlock, TextBlock, ToolUseBlock
+from bedrock_nb.recording import Recording
+from bedrock_nb.request import Request
+from bedrock_nb.server.answers import find
+from bedrock_nb.server.samples import sample
+from bedrock_nb.server.writing import dice, last_turn, recorded, text_of
+
+__all__ = ["canned", "tool_use"]
+
+_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_WORD = re.compile(r"[^\W_]+")
+#: Words of tool names that say nothing about what the tool is for.
+_VAGUE = frozenset(
+    {"a", "an", "the", "to", "of", "by", "for", "in", "my", "get", "set", "fetch", "find", "look", "lookup"}
+    | {"search", "do", "run", "make", "create", "calculate", "compute", "call", "use", "tool", "current"}
+    | {"read", "show", "list", "check", "query"}
+)
+
+
+def canned(request: Request) -> Recording:
+    """Answer from the table of prepared answers; the embedded server's default responder.
+
+    A request that offers tools gets a tool request if its last turn speaks of one, or if ``toolChoice``
+    asks for one; a turn with tool results gets words about them. A conversation that ends with the beginning
+    of the assistant's own turn (a prefill) gets the rest of the answer. Reasoning comes first if
+    ``additionalModelRequestFields`` ask for it (``thinking``, ``reasoning_config`` or ``reasoningConfig``).
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    Recording
+        Without times.
+    """
+    kwargs = request.to_kwargs()
+    content = last_turn(request)
+    prompt = text_of(content)
+    results = [block["toolResult"] for block in content if "toolResult" in block]
+    tools = () if results else _wanted_tools(kwargs.get("toolConfig") or {}, prompt)
+    said = _about(results) if results else find(prompt) or _plain_answer(prompt)
+    blocks: list[Block] = []
+    if _reasons(kwargs.get("additionalModelRequestFields") or {}):
+        blocks.append(_reasoning(prompt, bool(tools)))
+    if tools:
+        forced = "auto" not in (kwargs["toolConfig"].get("toolChoice") or {"auto": {}})
+        if not forced:  # a model that is free to choose mostly says what it is up to
+            names = " and ".join(f"`{spec['name']}`" for spec in tools)
+            blocks.append(TextBlock(f"I need {names} for that."))
+        rng = dice(f"{len(request.conversation)}/{prompt}")
+        blocks += [tool_use(spec, prompt, rng) for spec in tools]
+    else:
+        blocks.append(TextBlock(_rest(said, _begun(request))))
+    return recorded(request, blocks)
+
+
+# -- what is asked ---------------------------------------------------------------------------------
+
+
+def _begun(request: Request) -> str:
+    """What the request says that the answer begins with."""
+    last = request.conversation[-1]
+    return text_of(last["content"]) if last["role"] == "assistant" else ""
+
+
+def _rest(said: str, begun: str) -> str:
+    """The answer after its given beginning; of another beginning, all of it in a paragraph of its own."""
+    return said.removeprefix(begun) if said.startswith(begun) else f"\n\n{said}"
+
+
+def _reasons(fields: Any) -> bool:
+    if not isinstance(fields, Mapping):
+        return False
+    asked = [fields.get(name) for name in ("thinking", "reasoning_config", "reasoningConfig")]
+    return any(isinstance(config, Mapping) and config.get("type") != "disabled" for config in asked)
+
+
+def _wanted_tools(config: Mapping[str, Any], prompt: str) -> tuple[Mapping[str, Any], ...]:
+    """Specifications of the tools to ask for: those that the prompt speaks of, or the one that is forced."""
+    specs = [tool["toolSpec"] for tool in config.get("tools") or () if "toolSpec" in tool]
+    choice = config.get("toolChoice") or {}
+    if "tool" in choice:
+        return tuple(spec for spec in specs if spec["name"] == choice["tool"]["name"])
+    words = set(_WORD.findall(prompt.lower()))
+    named = tuple(spec for spec in specs if _speaks_of(spec["name"], prompt, words))
+    return named or tuple(specs[:1] if "any" in choice else ())
+
+
+def _speaks_of(name: str, prompt: str, words: set[str]) -> bool:
+    if name.lower() in prompt.lower():
+        return True
+    parts = _WORD.findall(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    telling = set(parts) - _VAGUE
+    return bool(telling) and telling <= words
+
+
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def _plain_answer(prompt: str) -> str:
+    words = prompt.split()
+    start = " ".join(words[:8])[:80] + ("…" if len(words) > 8 or len(prompt) > 80 else "")
+    asked = f'Your prompt begins "{start}". ' if start else ""
+    return (
+        "I am the embedded model of bedrock_nb: a small program on this machine, no neural network. "
+        f"{asked}I have no prepared answer to it, and I do not make answers up. Everything around these "
+        "words is real all the same: the request, the events, the tokens counted, the times. "
+        'For an answer from a real model, connect with `connect("aws")` and send the same prompt again.'
+    )
+
+
+def _about(results: Sequence[Mapping[str, Any]]) -> str:
+    quoted = []
+    for result in results:
+        parts = (
+            item["text"] if "text" in item else json.dumps(item["json"], ensure_ascii=False)
+            for item in result["content"]
+            if "text" in item or "json" in item
+        )
+        text = " ".join(parts)
+        shown = text if len(text) <= 300 else text[:299] + "…"
+        verb = "failed and said" if result.get("status") == "error" else "returned"
+        quoted.append(f"The tool {verb}: {shown}" if shown else "The tool returned nothing that I can read.")
+    return "\n\n".join(quoted)
+
+
+def _reasoning(prompt: str, calls_tool: bool) -> ReasoningBlock:
+    start = " ".join(prompt.split()[:8])
+    plan = (
+        "A tool can find that out; I will ask for it." if calls_tool else "I will look for a prepared answer."
+    )
+    text = f'The user\'s words begin "{start}". {plan} I should keep to facts and be brief.'
+    digest = hashlib.sha384(text.encode("utf-8", "surrogatepass")).digest()
+    return ReasoningBlock(text, b64encode(digest * 4).decode("ascii"))
+
+
+def tool_use(spec: Mapping[str, Any], prompt: str, rng: Random) -> ToolUseBlock:
+    """A request for a tool, with made-up input that fits its schema."""
+    schema = (spec.get("inputSchema") or {}).get("json") or {}
+    value = sample({"type": "object", **schema}, prompt)
+    value = value if isinstance(value, dict) else {}
+    name = "tooluse_" + "".join(rng.choices(_ID, k=22))
+    return ToolUseBlock(name, spec["name"], value, json.dumps(value, ensure_ascii=False) if value else "")

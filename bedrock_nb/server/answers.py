@@ -1,21 +1,25 @@
 """What the embedded model knows: a table from the words of a prompt to an answer in Markdown.
 
-To add an answer, add a row. A row fits a prompt if all words of one of its keys are in the prompt, whatever
-their order; the first row that fits answers, so particular rows stand above general ones. The prompts of
-the lessons are all here. Facts only; where a row depends on the prompt, its answer is a function of it.
+Strategy: a row answers a sentence that is about it and about nothing else. So a key fits if all its words are
+in one sentence of the prompt, whatever their order, and every other word there is one that merely asks
+(`_ASKING`): "What is latency?" has an answer, "the latency of light" has none. The first row that fits
+answers, so particular rows stand above general ones.
+
+To add an answer, add a row; to have it found in more ways, add keys. The prompts of the lessons are all here.
+Facts only; where a row depends on the prompt, its answer is a function of the sentence that fits.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 __all__ = ["ANSWERS", "Answer", "find"]
 
 
 class Answer(NamedTuple):
-    """One row: words that must all be in the prompt, one set or another, and the text."""
+    """One row: what a sentence must be about, one set of words or another, and the text."""
 
     keys: tuple[str, ...]
     text: str | Callable[[str], str]
@@ -181,24 +185,48 @@ def _count(prompt: str) -> str:
     return ", ".join(map(str, numbers)) + "."
 
 
-#: In order of search. A key is words that must all be in the prompt; each row may have several keys.
+def _pairs(ones: str, others: str) -> Iterator[str]:
+    """A key for each word of one list with each of the other."""
+    return (f"{one} {other}" for one in ones.split() for other in others.split())
+
+
+#: In order of search. A key is words that must all be in a sentence; each row may have several keys.
 ANSWERS: tuple[Answer, ...] = (
-    Answer(("haiku rainbow", "haiku rainbows", "poem rainbow"), HAIKU_RAINBOW),
-    Answer(("haiku", "poem stream", "poem river"), HAIKU),
-    Answer(("story", "lighthouse"), LIGHTHOUSE),
+    Answer(("haiku rainbow", "haiku rainbows", "poem rainbow", "poem rainbows"), HAIKU_RAINBOW),
+    Answer(("haiku", *_pairs("haiku poem", "stream streams streaming river rivers water")), HAIKU),
+    Answer(("story", "lighthouse", "story lighthouse", "story lighthouse keeper"), LIGHTHOUSE),
     Answer(("count from", "count to"), _count),
-    Answer(("function add", "function adds", "function sum", "python add", "code add"), ADD),
-    Answer(("planets", "planet list"), PLANETS),
-    Answer(("rainbow", "rainbows"), RAINBOW),
-    Answer(("ttft", "time first token", "latency"), TTFT),
+    Answer(tuple(_pairs("function code", "add adds sum")), ADD),
+    Answer(("planets", "planet list", "planets solar system", "planets sun"), PLANETS),
+    Answer(("rainbow", "rainbows", "rainbow form", "rainbows form", "rainbows formed"), RAINBOW),
+    Answer(("ttft", "time first token", "ttft time first token", "latency"), TTFT),
     Answer(("token", "tokens", "tokenizer"), TOKEN),
     Answer(("sky blue",), SKY),
-    Answer(("bedrock",), BEDROCK),
-    Answer(("streaming", "stream", "converse_stream", "conversestream"), STREAMING),
+    Answer(("bedrock", "amazon bedrock", "aws bedrock"), BEDROCK),
+    Answer(("streaming", "stream", "streams", "converse_stream", "conversestream"), STREAMING),
 )
 
+#: Words that a sentence about anything may have: they ask, or say how the answer should be.
+_ASKING = frozenset(
+    {"a", "about", "again", "all", "also", "an", "and", "answer", "are", "as", "be", "brief"}
+    | {"briefly", "can", "child", "could", "define", "definition", "describe", "description"}
+    | {"detail", "details", "do", "does", "down", "each", "english", "exactly", "example"}
+    | {"examples", "explain", "explanation", "for", "from", "give", "go", "hello", "help"}
+    | {"hey", "hi", "how", "i", "in", "interested", "into", "introduce", "is", "it", "know"}
+    | {"language", "let", "like", "list", "llm", "llms", "long", "me", "mean", "meaning"}
+    | {"means", "mind", "model", "models", "my", "name", "never", "now", "numbers", "of", "ok"}
+    | {"one", "other", "paragraph", "please", "python", "quick", "quickly", "s", "say"}
+    | {"sentence", "sentences", "short", "show", "simple", "simply", "slowly", "so", "some"}
+    | {"something", "talk", "teach", "tell", "terms", "than", "thank", "thanks", "that", "the"}
+    | {"their", "them", "then", "there", "they", "this", "three", "to", "two", "understand"}
+    | {"up", "us", "want", "was", "we", "well", "were", "what", "whats", "when", "which", "who"}
+    | {"why", "will", "with", "word", "words", "work", "works", "would", "write", "you", "your"}
+)
+#: A sentence with one of these and a word or two that ask for nothing, such as a name.
 _GREETINGS = ("hello", "hi", "hey", "good morning", "good afternoon", "good evening")
+_NAME_WORDS = 2
 _WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
+_SENTENCE_END = re.compile(r"[.!?;:…]+(?=\s|$)|\n")
 
 
 def find(prompt: str) -> str | None:
@@ -208,11 +236,29 @@ def find(prompt: str) -> str | None:
     --------
     >>> find("Please count from 3 to 5!")
     '3, 4, 5.'
+    >>> find("What is the latency of light?")
     """
-    words = _WORD.findall(prompt.lower())
-    known = set(words)
+    sentences = [(text, _WORD.findall(text.lower())) for text in _SENTENCE_END.split(prompt)]
+    about = [(text, set(words), _subject(words)) for text, words in sentences if words]
     for answer in ANSWERS:
-        if any(known.issuperset(key.split()) for key in answer.keys):
-            return (answer.text(prompt) if callable(answer.text) else answer.text).strip()
-    greets = len(words) <= 5 and f"{' '.join(words)} ".startswith(tuple(f"{word} " for word in _GREETINGS))
-    return HELLO.strip() if greets else None
+        for key in answer.keys:
+            wanted = set(key.split())
+            for text, words, subject in about:
+                if subject <= wanted <= words:
+                    return (answer.text(text) if callable(answer.text) else answer.text).strip()
+    return HELLO.strip() if _greets([word for _, words in sentences for word in words]) else None
+
+
+def _subject(words: Sequence[str]) -> set[str]:
+    """The words that say what a sentence is about; numbers and words that ask do not."""
+    return {word for word in words if word not in _ASKING and not word.isdecimal()}
+
+
+def _greets(words: Sequence[str]) -> bool:
+    """Whether this is a greeting, and at most a name or two follow it."""
+    said = " ".join(words)
+    for greeting in _GREETINGS:
+        if f"{said} ".startswith(f"{greeting} "):
+            rest = words[len(greeting.split()) :]
+            return len(rest) <= _NAME_WORDS and set(rest) - {"there"} <= _subject(rest)
+    return False

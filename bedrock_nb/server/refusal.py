@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["Refusal", "internal"]
+import re
+
+from bedrock_nb.errors import REFUSALS, RefusedError
+
+__all__ = ["Refusal", "internal", "refused_as"]
+
+#: Names of errors as they may stand in a header.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,127}")
 
 
 class Refusal(Exception):
@@ -26,3 +33,12 @@ class Refusal(Exception):
 def internal(message: str) -> Refusal:
     """A fault of the server or its responder, and not of the request."""
     return Refusal(500, "InternalServerException", message)
+
+
+def refused_as(err: RefusedError) -> Refusal:
+    """A refusal in the words of an error of a client: of a service that was asked, or made by a responder."""
+    status = err.status_code if 400 <= err.status_code < 600 else 500
+    # What a gateway answers has no name, or one that cannot stand in a header.
+    named = (name for name, kind in REFUSALS.items() if isinstance(err, kind))
+    code = err.code if _CODE.fullmatch(err.code) else next(named, "InternalServerException")
+    return Refusal(status, code, err.message)

@@ -178,7 +178,9 @@ def _results_answer_uses(request: Mapping[str, Any]) -> str | None:
     """Each toolUse is answered in the next turn, and each toolResult answers a toolUse of the turn before."""
     asked: list[str] = []
     for i, turn in enumerate(_turns(request)):
-        results = [block["toolResult"]["toolUseId"] for block in turn["content"] if "toolResult" in block]
+        # In the assistant's turn stand results of tools that Bedrock ran itself.
+        given = turn["content"] if turn["role"] == "user" else ()
+        results = [block["toolResult"]["toolUseId"] for block in given if "toolResult" in block]
         missing = [use for use in asked if use not in results]
         if missing:
             ids = ", ".join(missing)

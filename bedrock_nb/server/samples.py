@@ -7,6 +7,7 @@ name. No randomness. Not a general generator: combinations such as ``not`` or ``
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ _FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _DEEPEST = 8  # a schema may refer to itself
+_MOST_ITEMS, _MOST_LETTERS = 100, 10_000  # however many a schema asks for
 
 
 def sample(schema: Mapping[str, Any], prompt: str) -> Any:
@@ -52,7 +54,12 @@ def _value(schema: Any, prompt: str, numbers: Iterator[float], root: Mapping[str
         return {}
     if isinstance(reference := schema.get("$ref"), str):
         return _value(_resolve(reference, root), prompt, numbers, root, depth + 1)
-    for keyword in ("anyOf", "oneOf", "allOf"):
+    if isinstance(parts := schema.get("allOf"), list) and parts:
+        merged = {name: value for name, value in schema.items() if name != "allOf"}
+        for part in parts:
+            merged = _both(merged, _followed(part, root))
+        return _value(merged, prompt, numbers, root, depth + 1)
+    for keyword in ("anyOf", "oneOf"):
         if isinstance(options := schema.get(keyword), list) and options:
             merged = {**schema, **options[0]} if isinstance(options[0], Mapping) else {}
             return _value({k: v for k, v in merged.items() if k != keyword}, prompt, numbers, root, depth + 1)
@@ -72,24 +79,77 @@ def _of_type(
     match kind:
         case "object":
             properties = schema.get("properties")
-            members = properties.items() if isinstance(properties, Mapping) else ()
-            return {name: _value(member, prompt, numbers, root, depth + 1) for name, member in members}
+            members = dict(properties) if isinstance(properties, Mapping) else {}
+            required = schema.get("required")
+            members |= {name: {} for name in required or () if name not in members}
+            if depth >= _DEEPEST - 1:  # it refers to itself: only what must be there
+                members = {name: member for name, member in members.items() if name in (required or ())}
+            return {
+                name: _value(member, prompt, numbers, root, depth + 1) for name, member in members.items()
+            }
         case "array":
             if schema.get("maxItems") == 0:
                 return []
-            return [_value(schema.get("items", {"type": "string"}), prompt, numbers, root, depth + 1)]
+            items = schema.get("items", {"type": "string"})
+            least = min(max(1, _whole(schema.get("minItems"), 1)), _MOST_ITEMS)
+            return [_value(items, prompt, numbers, root, depth + 1) for _ in range(least)]
         case "integer" | "number":
             number = next(numbers, None)
             number = schema.get("default", schema.get("minimum", 1)) if number is None else number
             number = number if isinstance(number, int | float) else 1
+            number = _within(schema, number, whole=kind == "integer")
             return int(number) if kind == "integer" or number == int(number) else number
         case "boolean":
-            return schema.get("default", True)
+            return default if isinstance(default := schema.get("default"), bool) else True
         case "null":
             return None
         case _:
             names = _NAME.findall(prompt)
-            return _FORMATS.get(str(schema.get("format"))) or (names[-1] if names else "example")
+            text = _FORMATS.get(str(schema.get("format"))) or (names[-1] if names else "example")
+            least, most = _whole(schema.get("minLength"), 0), _whole(schema.get("maxLength"), len(text))
+            return text.ljust(min(least, _MOST_LETTERS), "x")[: max(most, least)]
+
+
+def _within(schema: Mapping[str, Any], number: float, *, whole: bool) -> float:
+    """The number, or the nearest that the schema's limits allow."""
+    step = _number(schema.get("multipleOf"), 1 if whole else 0) or 0
+    low, high = _number(schema.get("minimum"), -math.inf), _number(schema.get("maximum"), math.inf)
+    above, below = (
+        _number(schema.get("exclusiveMinimum"), -math.inf),
+        _number(schema.get("exclusiveMaximum"), math.inf),
+    )
+    grain = step or 0.5
+    low, high = max(low, above + grain), min(high, below - grain)
+    number = min(max(number, low), high)
+    if step and number % step:
+        number = math.ceil(number / step) * step
+        number = number if number <= high else number - step
+    return number
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def _followed(schema: Any, root: Mapping[str, Any]) -> Any:
+    """The schema that a reference means."""
+    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
+    return _resolve(reference, root) if isinstance(reference, str) else schema
+
+
+def _both(one: Mapping[str, Any], other: Any) -> dict[str, Any]:
+    """A schema of what two ask for."""
+    if not isinstance(other, Mapping):
+        return dict(one)
+    both = {**one, **other}
+    for name in ("properties", "required"):
+        if name in one and name in other:
+            both[name] = {**one[name], **other[name]} if name == "properties" else [*one[name], *other[name]]
+    return both
 
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from botocore.model import OperationModel, ServiceModel
 from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.rules import check_conversation
 
-__all__ = ["operation", "validate"]
+__all__ = ["Walk", "operation", "validate", "validate_params"]
 
 _TOO_LARGE = 2**63  # JSON knows no limit; nothing in the API is meant to be larger
 _SHOWN = 256  # characters of a value that a message repeats; longer values are not
@@ -44,7 +44,7 @@ def operation(name: str) -> OperationModel:
 
 
 def validate(name: str, model_id: str, body: Any) -> dict[str, Any]:
-    """Check a request.
+    """Check a request of Converse or ConverseStream, its shape and its conversation.
 
     Parameters
     ----------
@@ -65,28 +65,57 @@ def validate(name: str, model_id: str, body: Any) -> dict[str, Any]:
     Refusal
         With the service's status, error name and words.
     """
+    checked = validate_params(name, {"modelId": model_id}, body)
+    check_conversation(model_id, checked)
+    return checked
+
+
+def validate_params(
+    name: str, outside: Mapping[str, str], body: Any = None, *, payload: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Check the shape of a request of any operation.
+
+    Parameters
+    ----------
+    name : str
+        The operation.
+    outside : mapping
+        Members that came in the path or in headers.
+    body : JSON value, optional
+        The parsed body; None if the operation's members are all outside of it.
+    payload : tuple of str
+        Members that are the body itself, and not looked at here.
+
+    Returns
+    -------
+    dict
+        All members, as a boto3 caller would have given them.
+
+    Raises
+    ------
+    Refusal
+        400 SerializationException or ValidationException.
+    """
+    body = {} if body is None and payload else body
     if not isinstance(body, dict):
         raise _misfit("Unexpected value type in payload")
-    walk = _Walk()
+    walk = Walk()
     shape: Any = operation(name).input_shape
-    walk.length("modelId", model_id, shape.members["modelId"])
-    checked = walk.structure("", body, shape, in_uri=("modelId",))
-    if walk.broken:
-        number = len(walk.broken)
-        plural = "" if number == 1 else "s"
-        text = f"{number} validation error{plural} detected: {'; '.join(walk.broken)}"
-        raise Refusal(400, "ValidationException", text)
-    if not model_id.strip():
+    for member, value in outside.items():
+        check = walk.length if member == "modelId" else walk.value  # any model will do
+        check(member, value, shape.members[member])
+    checked = walk.structure("", body, shape, in_uri=(*outside, *payload))
+    walk.refuse()
+    if not outside.get("modelId", "-").strip():
         raise Refusal(400, "ValidationException", "The provided model identifier is invalid.")
-    check_conversation(model_id, checked)
-    return {"modelId": model_id, **checked}
+    return {**outside, **checked}
 
 
 def _misfit(text: str) -> Refusal:
     return Refusal(400, "SerializationException", text)
 
 
-class _Walk:
+class Walk:
     """One walk over a request; ``broken`` gathers the constraints that do not hold.
 
     Paths are the service's: lists count from 1 and their items are ``member``.
@@ -94,6 +123,20 @@ class _Walk:
 
     def __init__(self) -> None:
         self.broken: list[str] = []
+
+    def refuse(self) -> None:
+        """Refuse the request if anything is broken.
+
+        Raises
+        ------
+        Refusal
+            400 ValidationException that names all of it.
+        """
+        if self.broken:
+            number = len(self.broken)
+            plural = "" if number == 1 else "s"
+            text = f"{number} validation error{plural} detected: {'; '.join(self.broken)}"
+            raise Refusal(400, "ValidationException", text)
 
     def value(self, path: str, value: Any, shape: Any) -> Any:
         """Check one value of any shape; return it as boto3's caller would have written it."""
@@ -140,7 +183,7 @@ class _Walk:
         if not isinstance(value, dict):
             raise _misfit(_found(value, shape, "Unexpected field type"))
         self.length(path, value, shape)
-        keys = _Walk()
+        keys = Walk()
         for key in value:
             keys.string(path, key, shape.key)
         if keys.broken:
@@ -214,17 +257,17 @@ class _Walk:
         self.broken.append(f"Value{value} at '{path}' failed to satisfy constraint: {constraint}")
 
 
-_KINDS: Mapping[str, Callable[[_Walk, str, Any, Any], Any]] = {
-    "structure": _Walk.structure,
-    "list": _Walk.items,
-    "map": _Walk.mapping,
-    "string": _Walk.string,
-    "blob": _Walk.blob,
-    "boolean": _Walk.boolean,
-    "integer": _Walk.number,
-    "long": _Walk.number,
-    "float": _Walk.number,
-    "double": _Walk.number,
+_KINDS: Mapping[str, Callable[[Walk, str, Any, Any], Any]] = {
+    "structure": Walk.structure,
+    "list": Walk.items,
+    "map": Walk.mapping,
+    "string": Walk.string,
+    "blob": Walk.blob,
+    "boolean": Walk.boolean,
+    "integer": Walk.number,
+    "long": Walk.number,
+    "float": Walk.number,
+    "double": Walk.number,
 }
 #: How the service names what it found, and what it wanted.
 _JSON_NAMES = {str: "STRING_VALUE", int: "NUMBER_VALUE", float: "DECIMAL_VALUE"}

@@ -11,19 +11,26 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any
 
-from bedrock_nb.message import Block, ReasoningBlock, TextBlock, ToolUseBlock
+from bedrock_nb.message import Block, ReasoningBlock, RedactedBlock, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.answers import find
 from bedrock_nb.server.samples import sample
-from bedrock_nb.server.writing import dice, last_turn, recorded, text_of
+from bedrock_nb.server.writing import dice, last_turn, recorded, text_of, tool_use
 
-__all__ = ["canned", "tool_use"]
+__all__ = ["canned"]
 
-_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#: In a prompt, this makes Claude's reasoning come encrypted, and ours:
+#: https://docs.claude.com/en/docs/build-with-claude/extended-thinking
+_REDACT = (
+    "ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING_"
+    "46C9A13E193C177646C7398A98432ECCCE4C1253D5E2D82641AC0E52CC2876CB"
+)
+_SENTENCE = re.compile(r"[^.!?]{0,400}[.!?]?")
+#: Formats of documents that are text as they stand.
+_TEXTS = ("txt", "md", "csv", "html")
 _WORD = re.compile(r"[^\W_]+")
 #: Words of tool names that say nothing about what the tool is for.
 _VAGUE = frozenset(
@@ -36,10 +43,12 @@ _VAGUE = frozenset(
 def canned(request: Request) -> Recording:
     """Answer from the table of prepared answers; the embedded server's default responder.
 
-    A request that offers tools gets a tool request if its last turn speaks of one, or if ``toolChoice``
-    asks for one; a turn with tool results gets words about them. A conversation that ends with the beginning
-    of the assistant's own turn (a prefill) gets the rest of the answer. Reasoning comes first if
-    ``additionalModelRequestFields`` ask for it (``thinking``, ``reasoning_config`` or ``reasoningConfig``).
+    A request for a JSON schema (``outputConfig``) gets a value that fits it. Documents with citations enabled
+    are quoted. A request that offers tools gets a tool request if its last turn speaks of one, or if
+    ``toolChoice`` asks for one; a turn with tool results gets words about them. A conversation that ends with
+    the beginning of the assistant's own turn (a prefill) gets the rest of the answer. Reasoning comes
+    first if ``additionalModelRequestFields`` ask for it, as ``thinking``, ``reasoning_config`` or
+    ``reasoningConfig``.
 
     Parameters
     ----------
@@ -58,8 +67,12 @@ def canned(request: Request) -> Recording:
     said = _about(results) if results else find(prompt) or _plain_answer(prompt)
     blocks: list[Block] = []
     if _reasons(kwargs.get("additionalModelRequestFields") or {}):
-        blocks.append(_reasoning(prompt, bool(tools)))
-    if tools:
+        blocks.append(_redacted(prompt) if _REDACT in prompt else _reasoning(prompt, bool(tools)))
+    if (schema := _schema(kwargs)) is not None and not tools:
+        blocks.append(TextBlock(json.dumps(sample(schema, prompt), ensure_ascii=False)))
+    elif not tools and not results and (cited := _cited(request)):
+        blocks += cited
+    elif tools:
         forced = "auto" not in (kwargs["toolConfig"].get("toolChoice") or {"auto": {}})
         if not forced:  # a model that is free to choose mostly says what it is up to
             names = " and ".join(f"`{spec['name']}`" for spec in tools)
@@ -111,6 +124,16 @@ def _speaks_of(name: str, prompt: str, words: set[str]) -> bool:
     return bool(telling) and telling <= words
 
 
+def _schema(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON schema that the answer must fit, if there is one."""
+    text_format = (kwargs.get("outputConfig") or {}).get("textFormat") or {}
+    text = ((text_format.get("structure") or {}).get("jsonSchema") or {}).get("schema")
+    try:
+        return None if text is None else dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None  # refused when the answer is written
+
+
 # -- what is said ----------------------------------------------------------------------------------
 
 
@@ -141,6 +164,53 @@ def _about(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(quoted)
 
 
+def _cited(request: Request) -> list[Block]:
+    """The first sentence of each document that may be cited, with its citation; nothing if there is none."""
+    blocks: list[Block] = []
+    documents = [block["document"] for block in last_turn(request) if "document" in block]
+    for index, document in enumerate(documents):
+        if not (document.get("citations") or {}).get("enabled"):
+            continue
+        quoted, kind, place = _first_sentence(document)
+        if not quoted:
+            continue
+        location = {kind: {"documentIndex": index, **place}}
+        citation = {"title": document["name"], "sourceContent": [{"text": quoted}], "location": location}
+        blocks.append(TextBlock(f'{document["name"]} says: "{quoted}" ', (citation,)))
+    return blocks
+
+
+def _first_sentence(document: Mapping[str, Any]) -> tuple[str, str, dict[str, int]]:
+    """The sentence, the kind of its place, and the place: characters of a text, chunks of a list."""
+    source = document["source"]
+    for number, item in enumerate(source.get("content") or ()):
+        if quoted := _sentence(item.get("text", "")):
+            return quoted, "documentChunk", {"start": number, "end": number + 1}
+    text = source.get("text") or ""
+    if not text and document.get("format", "txt") in _TEXTS:
+        text = _decoded(source.get("bytes", b""))
+    quoted = _sentence(text)
+    begin = len(text) - len(text.lstrip())
+    return quoted, "documentChar", {"start": begin, "end": begin + len(quoted)}
+
+
+def _sentence(text: str) -> str:
+    found = _SENTENCE.match(text.lstrip())
+    return found[0].rstrip() if found else ""
+
+
+def _decoded(data: bytes) -> str:
+    """A document's bytes, if they are text."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _redacted(prompt: str) -> RedactedBlock:
+    return RedactedBlock(hashlib.sha512(prompt.encode("utf-8", "surrogatepass")).digest() * 3)
+
+
 def _reasoning(prompt: str, calls_tool: bool) -> ReasoningBlock:
     start = " ".join(prompt.split()[:8])
     plan = (
@@ -149,12 +219,3 @@ def _reasoning(prompt: str, calls_tool: bool) -> ReasoningBlock:
     text = f'The user\'s words begin "{start}". {plan} I should keep to facts and be brief.'
     digest = hashlib.sha384(text.encode("utf-8", "surrogatepass")).digest()
     return ReasoningBlock(text, b64encode(digest * 4).decode("ascii"))
-
-
-def tool_use(spec: Mapping[str, Any], prompt: str, rng: Random) -> ToolUseBlock:
-    """A request for a tool, with made-up input that fits its schema."""
-    schema = (spec.get("inputSchema") or {}).get("json") or {}
-    value = sample({"type": "object", **schema}, prompt)
-    value = value if isinstance(value, dict) else {}
-    name = "tooluse_" + "".join(rng.choices(_ID, k=22))
-    return ToolUseBlock(name, spec["name"], value, json.dumps(value, ensure_ascii=False) if value else "")

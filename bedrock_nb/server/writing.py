@@ -8,6 +8,7 @@ made here; a latency law adds them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
@@ -17,19 +18,22 @@ from bedrock_nb.events import MessageStop, Metadata
 from bedrock_nb.message import Block, Message, ReasoningBlock, TextBlock, ToolUseBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
+from bedrock_nb.server.fields import check_fields
+from bedrock_nb.server.samples import sample
 from bedrock_nb.server.tokens import count, tokenize
 
-__all__ = ["dice", "input_tokens", "last_turn", "recorded", "text_of"]
+__all__ = ["dice", "input_tokens", "last_turn", "recorded", "text_of", "texts", "tool_use"]
 
 _LONGEST_DELTA = 4  # tokens
+_ID = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def recorded(request: Request, content: str | Sequence[Block]) -> Recording:
     """Make the recording of an answer, as a model that has to write it token by token.
 
     ``maxTokens`` and ``stopSequences`` of the request are kept, ``usage`` is counted, and
-    ``performanceConfig``, ``serviceTier`` and ``/stop_sequence`` in ``additionalModelResponseFieldPaths``
-    come back as the service sends them back.
+    ``performanceConfig``, ``serviceTier`` and ``additionalModelResponseFieldPaths`` come back as the service
+    sends them back. What no embedded model can do is refused: see `fields`.
 
     Parameters
     ----------
@@ -41,19 +45,27 @@ def recorded(request: Request, content: str | Sequence[Block]) -> Recording:
     -------
     Recording
         Without times: every event at 0.
+
+    Raises
+    ------
+    Refusal
+        400 ValidationException: the request has a field that cannot be honoured.
     """
     kwargs = request.to_kwargs()
+    check_fields(kwargs)
     blocks: Sequence[Block] = [TextBlock(content)] if isinstance(content, str) else content
     blocks, reason, sequence = _until_stopped(blocks, request)
     used = sum(count(_written(block)) for block in blocks)
     asked = input_tokens(kwargs)
     usage = {"inputTokens": asked, "outputTokens": used, "totalTokens": asked + used}
-    wants_sequence = "/stop_sequence" in (kwargs.get("additionalModelResponseFieldPaths") or ())
+    raw = {"stop_sequence": sequence, "stop_reason": reason, "model": request.model}
+    raw |= {"role": "assistant", "type": "message"}
+    paths = kwargs.get("additionalModelResponseFieldPaths") or ()
     recording = Recording(kwargs, clock="schedule")
     split = _splitter(dice(text_of(last_turn(request))))
     for event in to_events(Message("assistant", tuple(blocks)), stop_reason=reason, usage=usage, split=split):
-        if isinstance(event, MessageStop) and wants_sequence:
-            event = MessageStop(reason, {"stop_sequence": sequence})
+        if isinstance(event, MessageStop) and paths:
+            event = MessageStop(reason, {path[1:]: raw[path[1:]] for path in paths})
         if isinstance(event, Metadata):
             event = Metadata(
                 usage,
@@ -87,10 +99,10 @@ def input_tokens(kwargs: Mapping[str, Any]) -> int:
         kwargs["messages"],
         (kwargs.get("toolConfig") or {}).get("tools") or (),
     ]
-    return sum(count(text) for text in _texts(read))
+    return sum(count(text) for text in texts(read))
 
 
-def _texts(node: Any) -> Iterator[str]:
+def texts(node: Any) -> Iterator[str]:
     """Every string in a request, without recursion: a document may be nested deeper than Python's stack."""
     waiting = [node]
     while waiting:
@@ -99,10 +111,38 @@ def _texts(node: Any) -> Iterator[str]:
             yield item
         elif isinstance(item, Mapping):
             waiting.extend(
-                value for name, value in item.items() if name not in ("role", "toolUseId", "signature")
+                value
+                for name, value in item.items()
+                if name not in ("role", "toolUseId", "signature", "cachePoint")
             )
         elif isinstance(item, list | tuple):
             waiting.extend(item)
+
+
+def tool_use(
+    spec: Mapping[str, Any], prompt: str, rng: Random, value: Mapping[str, Any] | None = None
+) -> ToolUseBlock:
+    """A request for a tool.
+
+    Parameters
+    ----------
+    spec : mapping
+        Its ``toolSpec``.
+    prompt : str
+        Words from which input is made up that fits the tool's schema.
+    rng : Random
+        For the id of the call.
+    value : mapping, optional
+        The input, if it is not to be made up.
+    """
+    if value is None:
+        schema = (spec.get("inputSchema") or {}).get("json") or {}
+        made = sample({"type": "object", **schema}, prompt)
+        value = made if isinstance(made, dict) else {}
+    name = "tooluse_" + "".join(rng.choices(_ID, k=22))
+    return ToolUseBlock(
+        name, spec["name"], dict(value), json.dumps(value, ensure_ascii=False) if value else ""
+    )
 
 
 # -- how it is written -----------------------------------------------------------------------------

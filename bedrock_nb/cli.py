@@ -11,16 +11,21 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 import bedrock_nb as nb
+from bedrock_nb import server
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
 from bedrock_nb.server import Latency, faults
+from bedrock_nb.server.cassette import MODES
+from bedrock_nb.server.guardrail import DEFAULT
 
 __all__ = ["main"]
 
@@ -69,27 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     lab.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     lab.set_defaults(run=_lab)
 
-    serve = commands.add_parser("serve", help="run the embedded Bedrock until it is interrupted")
-    serve.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=8080, help="0 takes any free port (default: %(default)s)")
-    law = Latency()
-    serve.add_argument(
-        "--ttft", type=float, default=law.ttft, help="seconds to the first token (default: %(default)s)"
+    _serve_arguments(
+        commands.add_parser(
+            "serve",
+            help="run the embedded Bedrock until it is interrupted",
+            description="Run the embedded Bedrock on this machine: for boto3 and any other AWS SDK.",
+        )
     )
-    serve.add_argument(
-        "--per-token",
-        type=float,
-        default=law.per_token,
-        help="seconds for each token after it (default: %(default)s)",
-    )
-    serve.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="NAME[:ARG=VALUE,...]",
-        help=f"spoil every reply, as in cut:after=10; more than one are joined ({', '.join(faults.FAULTS)})",
-    )
-    serve.set_defaults(run=_serve)
 
     stream = commands.add_parser("stream", help="stream the answer to one prompt")
     stream.add_argument("prompt")
@@ -107,6 +98,65 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _serve_arguments(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=0, help="0 takes any free port (default: %(default)s)")
+    law = serve.add_argument_group("when answers come")
+    default = Latency()
+    law.add_argument(
+        "--ttft", type=float, default=default.ttft, help="seconds to the first token (default: %(default)s)"
+    )
+    law.add_argument(
+        "--per-token",
+        type=float,
+        default=default.per_token,
+        help="seconds for each token after it (default: %(default)s)",
+    )
+    names = ", ".join(f.name for f in fields(Latency) if f.name not in ("ttft", "per_token"))
+    law.add_argument(
+        "--law",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"any other number of the latency law ({names}); may be given more than once",
+    )
+    said = serve.add_argument_group("what answers say", "by default prepared answers, whatever the model id")
+    said.add_argument("--responder", choices=sorted(_RESPONDERS), help="who answers every request")
+    said.add_argument("--openai", metavar="URL", help="forward to an OpenAI-compatible server (…/v1)")
+    said.add_argument("--openai-model", metavar="NAME", help="the model to ask for there")
+    said.add_argument(
+        "--upstream", metavar="TARGET", help="forward to Bedrock: aws, or the URL of another server"
+    )
+    said.add_argument("--cassette", type=Path, metavar="FOLDER", help="replay the recordings in a folder")
+    said.add_argument(
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="the same, and what is not there is asked of AWS (or --upstream, --openai) and recorded",
+    )
+    said.add_argument(
+        "--mode", choices=MODES, help="of the cassette (default: none; with --record new_episodes)"
+    )
+    said.add_argument("--speed", type=float, help="of the cassette (default: 1)")
+    said.add_argument("--exact", action="store_true", help="replay the very bytes that were recorded")
+    said.add_argument(
+        "--guardrail",
+        action="append",
+        default=[],
+        metavar="ID=WORD,WORD",
+        help="a guardrail that requests may name; may be given more than once",
+    )
+    wrong = serve.add_argument_group("what goes wrong")
+    wrong.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[:ARG=VALUE,...]",
+        help=f"spoil every reply, as in cut:after=10; more than one are joined ({', '.join(faults.FAULTS)})",
+    )
+    serve.set_defaults(run=_serve)
+
+
 def _lab(chosen: argparse.Namespace) -> int:
     from bedrock_nb.lab import lab
 
@@ -116,9 +166,101 @@ def _lab(chosen: argparse.Namespace) -> int:
 def _serve(chosen: argparse.Namespace) -> int:
     from bedrock_nb.server.process import serve
 
-    fault = reduce(or_, map(faults.parse, chosen.fault)) if chosen.fault else None
-    serve(chosen.host, chosen.port, Latency(chosen.ttft, chosen.per_token), faults=fault)
+    serve(
+        chosen.host,
+        chosen.port,
+        _law(chosen),
+        responder=_responder(chosen),
+        faults=reduce(or_, map(faults.parse, chosen.fault)) if chosen.fault else None,
+        guardrails=[_guardrail(text) for text in chosen.guardrail] or [DEFAULT],
+    )
     return 0
+
+
+#: Name on the command line -> responder.
+_RESPONDERS: dict[str, server.Responder] = {
+    "canned": server.canned,
+    "drawing": server.drawing,
+    "echo": server.echo,
+    "embedded": server.embedded,
+    "ngram": server.ngram(),
+}
+
+
+def _law(chosen: argparse.Namespace) -> Latency:
+    """The latency law that the options state."""
+    numbers: dict[str, Any] = {"ttft": chosen.ttft, "per_token": chosen.per_token}
+    known = {f.name for f in fields(Latency)}
+    for text in chosen.law:
+        name, _, value = text.partition("=")
+        name = name.replace("-", "_")
+        if name not in known:
+            raise RequestError(
+                f"--law {text!r} names no number of the law.", remedy=f"There are {', '.join(sorted(known))}."
+            )
+        numbers[name] = _number(value)
+    return Latency(**numbers)
+
+
+def _number(text: str) -> int | float | str:
+    """A number; what is none is refused by who takes it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+#: Option -> those of which it needs one.
+_TOGETHER = {
+    "mode": ("cassette", "record"),
+    "exact": ("cassette", "record"),
+    "speed": ("cassette", "record"),
+    "openai_model": ("openai",),
+}
+
+
+def _responder(chosen: argparse.Namespace) -> server.Responder:
+    """Who answers, as the options say."""
+    given = [name for name in ("responder", "openai", "upstream") if getattr(chosen, name) is not None]
+    if len(given) > 1:
+        both = " and ".join(f"--{name}" for name in given)
+        raise RequestError(f"{both} each say who answers.", remedy="Give one of them.")
+    for option, needed in _TOGETHER.items():
+        if getattr(chosen, option) and not any(getattr(chosen, name) for name in needed):
+            wanted = " or ".join(f"--{name}" for name in needed)
+            raise RequestError(
+                f"--{option.replace('_', '-')} means nothing without {wanted}.", remedy="Give both."
+            )
+    if chosen.record and chosen.cassette:
+        raise RequestError("--record and --cassette both name a folder.", remedy="Give one of them.")
+    asked = _asked(chosen)
+    folder = chosen.record or chosen.cassette
+    if folder is None:
+        return asked or server.embedded
+    mode = chosen.mode or ("new_episodes" if chosen.record else "none")
+    if chosen.record and asked is None:
+        asked = server.bedrock()
+    return server.Cassette(
+        folder, mode, then=asked, speed=1.0 if chosen.speed is None else chosen.speed, exact=chosen.exact
+    )
+
+
+def _asked(chosen: argparse.Namespace) -> server.Responder | None:
+    if chosen.openai is not None:
+        return server.openai(chosen.openai, model=chosen.openai_model)
+    if chosen.upstream is not None:
+        return server.bedrock(nb.connect(chosen.upstream, verbose=False))
+    return None if chosen.responder is None else _RESPONDERS[chosen.responder]
+
+
+def _guardrail(text: str) -> server.Guardrail:
+    name, _, words = text.partition("=")
+    listed = tuple(word.strip() for word in words.split(",") if word.strip())
+    if not listed:
+        raise RequestError(f"--guardrail {text!r} has no words.", remedy="Give ID=WORD,WORD.")
+    return server.Guardrail(name, listed)
 
 
 def _stream(chosen: argparse.Namespace) -> int:

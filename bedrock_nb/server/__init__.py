@@ -2,9 +2,9 @@
 
 Three ways to run it: `local` in a process of its own, shared by all who ask (what ``connect("local")``
 does); `BedrockServer` in a thread of this process, with a responder and a latency law of your own; and
-``bedrock-nb serve`` by hand. Inside, a request meets ``endpoint`` (HTTP) > ``validation`` > a responder of
-``responders`` > the law of ``latency``, and the recording that results is performed on the socket, with one
-of the `faults` if that is wanted.
+``bedrock-nb serve`` by hand. Inside, a request meets ``endpoint`` (HTTP) > ``validation`` > a responder >
+the law of ``latency``, and the recording that results is performed on the socket, with one of the `faults`
+if that is wanted. What it did is known afterwards: `Truth`.
 
 Strategy here: a thread with its own event loop. aiohttp and the service model are imported when a server
 starts and not before, so that a client of one does not wait for them.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,27 +22,49 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_nb.errors import RequestError, ServerError
 from bedrock_nb.server import faults as faults
+from bedrock_nb.server.cassette import Cassette
 from bedrock_nb.server.fault import Faults, plan
+from bedrock_nb.server.guardrail import DEFAULT, Guardrail
 from bedrock_nb.server.latency import INSTANT, Latency
-from bedrock_nb.server.loopback import loopback_client
+from bedrock_nb.server.loopback import Keys, check_url, keys_of, loopback_client
+from bedrock_nb.server.ngrams import ngram
+from bedrock_nb.server.openai_chat import openai
+from bedrock_nb.server.own_models import drawing, embedded
 from bedrock_nb.server.prepared import canned
 from bedrock_nb.server.process import local, serve
-from bedrock_nb.server.responders import Responder
+from bedrock_nb.server.responders import Responder, by_model, call_tool, echo, in_turn, scripted
+from bedrock_nb.server.truths import Log, Truth, fetch
+from bedrock_nb.server.upstream import bedrock
 from bedrock_nb.server.writing import recorded
 
 if TYPE_CHECKING:
-    from bedrock_nb.server.endpoint import Listener
+    from bedrock_nb.server.listening import Listener
 
 __all__ = [
     "INSTANT",
     "BedrockServer",
+    "Cassette",
+    "Guardrail",
     "Latency",
+    "Responder",
+    "Truth",
+    "bedrock",
+    "by_model",
+    "call_tool",
     "canned",
+    "drawing",
+    "echo",
+    "embedded",
     "faults",
+    "in_turn",
     "local",
     "loopback_client",
+    "ngram",
+    "openai",
     "recorded",
+    "scripted",
     "serve",
+    "truth",
 ]
 
 _START_LIMIT = 20.0  # seconds
@@ -57,13 +79,16 @@ class BedrockServer:
     Parameters
     ----------
     responder : function, optional
-        From a `Request` to the `Recording` of its answer; called in a thread.
+        From a `Request` to the `Recording` of its answer, or to events that are performed as they come;
+        called in a thread. By default `embedded`: prepared answers, and models of this server's own.
     latency : Latency, optional
         When events are sent, for recordings that have no times of their own.
     faults : Fault, sequence, or function, optional
         What goes wrong, made by the functions of `faults`. One fault is for every reply. A sequence has one
         for each request in turn, None for a sound reply; after its last, replies are sound. A function goes
         from a `Request` to a fault or None. Requests that are refused as invalid do not count.
+    guardrails : sequence of Guardrail
+        Those that requests may name in ``guardrailConfig``; by default one, ``embedded-words``.
     host : str
         A loopback address.
     port : int
@@ -88,10 +113,11 @@ class BedrockServer:
 
     def __init__(
         self,
-        responder: Responder = canned,
+        responder: Responder = embedded,
         *,
         latency: Latency | None = None,
         faults: Faults = None,
+        guardrails: Sequence[Guardrail] = (DEFAULT,),
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -107,6 +133,7 @@ class BedrockServer:
             )
         self.responder, self.latency = responder, latency if latency is not None else Latency()
         self._plan = plan(faults)
+        self._guardrails, self._log, self._keys = tuple(guardrails), Log(), Keys()
         self._address = (host, port)
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, asyncio.Event] | None = None
         self._listener: Listener | None = None
@@ -120,9 +147,36 @@ class BedrockServer:
             )
         return self._listener.url
 
-    def client(self, **kwargs: Any) -> Any:
-        """A real boto3 ``bedrock-runtime`` client for this server; see `loopback_client`."""
-        return loopback_client(self.endpoint_url, **kwargs)
+    def client(self, service: str = "bedrock-runtime", **kwargs: Any) -> Any:
+        """A real boto3 client for this server, ``bedrock-runtime`` or another; see `loopback_client`."""
+        return loopback_client(self.endpoint_url, service, **kwargs)
+
+    def truth(self, request_id: str) -> Truth:
+        """What the server did about a request, and when.
+
+        Parameters
+        ----------
+        request_id : str
+            Of the answer: ``reply.envelope["request_id"]``, or the column of the summary table.
+
+        Raises
+        ------
+        RequestError
+            It knows no such request, or not any more: it keeps the latest 2,000.
+
+        Examples
+        --------
+        >>> with BedrockServer() as server:
+        ...     reply = nb.stream(server.client(), "Tell me about rainbows").drain()
+        ...     late = server.truth(reply.envelope["request_id"]).to_frame()["late_s"].max()
+        """
+        known = self._log.get(request_id)
+        if known is None:
+            raise RequestError(
+                f"This server knows no request {request_id!r:.60}.",
+                remedy="Take the id from reply.envelope['request_id'] of a reply that came from it.",
+            )
+        return known
 
     @contextmanager
     def fault(self, faults: Faults) -> Iterator[BedrockServer]:
@@ -171,20 +225,24 @@ class BedrockServer:
             started.set_exception(err)
 
     def _serve(self, started: Future[Listener]) -> None:
-        from bedrock_nb.server.endpoint import Endpoint, listen
+        from bedrock_nb.server.endpoint import Endpoint
+        from bedrock_nb.server.listening import listen
         from bedrock_nb.server.selector import new_loop
 
         async def serve() -> None:
             stop = asyncio.Event()
-            endpoint = Endpoint(self.responder, self.latency, lambda request: self._plan(request))
-            listener = await listen(endpoint, *self._address)
+            endpoint = Endpoint(
+                self.responder, self.latency, lambda: self._plan, self._guardrails, self._keys, self._log
+            )
+            listener = await listen(endpoint.handle, *self._address)
+            keys_of[listener.url] = self._keys
             self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
             started.set_result(listener)
             try:
                 await stop.wait()
             finally:
-                endpoint.close()
                 await listener.close()
+                endpoint.close()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(serve())
@@ -194,6 +252,7 @@ class BedrockServer:
         if self._running is None:
             return
         loop, thread, stop = self._running
+        keys_of.pop(self.endpoint_url, None)
         self._running = self._listener = None
         loop.call_soon_threadsafe(stop.set)
         thread.join()
@@ -210,3 +269,25 @@ class BedrockServer:
         name = getattr(self.responder, "__name__", type(self.responder).__name__)
         state = "" if self._listener is not None else ", not running"
         return f"<BedrockServer: {name}, {self.latency!r}{state}>"
+
+
+def truth(request_id: str, url: str | None = None) -> Truth:
+    """What a server in another process did about a request, and when.
+
+    Parameters
+    ----------
+    request_id : str
+        Of the answer: ``reply.envelope["request_id"]``, or the column of the summary table.
+    url : str, optional
+        Where the server is; by default the one that `local` started, which ``connect()`` uses.
+
+    Raises
+    ------
+    RequestError
+        It knows no such request, or not any more; or the URL is not one of this machine.
+    ServerError
+        No embedded server answers there.
+    """
+    url = local() if url is None else url
+    check_url(url)
+    return fetch(url, request_id)

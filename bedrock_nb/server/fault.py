@@ -206,7 +206,7 @@ def plan(faults: Faults) -> Plan:
     if faults is None:
         return sound
     if isinstance(faults, Fault):
-        return lambda _request: faults
+        return _Always(faults)
     if isinstance(faults, Sequence) and all(isinstance(fault, Fault | None) for fault in faults):
         turns = iter(tuple(faults))
         return lambda _request: next(turns, None)
@@ -217,6 +217,21 @@ def plan(faults: Faults) -> Plan:
             remedy="Give a fault such as faults.cut(after=10), a list of them, or a function from a Request.",
         )
     return _asking(faults)
+
+
+@dataclass(frozen=True)
+class _Always:
+    """The plan that one fault is for every reply."""
+
+    fault: Fault
+
+    @property
+    def said(self) -> str:
+        """What it does, for the status page."""
+        return self.fault.said
+
+    def __call__(self, _request: Request) -> Fault:
+        return self.fault
 
 
 def sound(_request: Request) -> None:

@@ -7,12 +7,25 @@ or make it fail: no profile, no proxy, no bearer token.
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from bedrock_nb.errors import RequestError
 
-__all__ = ["ACCESS_KEY", "BINDABLE", "NAMES", "REGION", "SECRET_KEY", "check_address", "loopback_client"]
+__all__ = [
+    "ACCESS_KEY",
+    "BINDABLE",
+    "NAMES",
+    "REGION",
+    "SECRET_KEY",
+    "Keys",
+    "check_address",
+    "check_url",
+    "keys_of",
+    "loopback_client",
+]
 
 #: Host names of this machine, as they stand in a URL or a Host header.
 NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -26,13 +39,28 @@ ACCESS_KEY = "embedded-bedrock"
 SECRET_KEY = "not-a-secret"
 
 
-def loopback_client(url: str, **kwargs: Any) -> Any:
-    """A boto3 ``bedrock-runtime`` client for a server on this machine.
+@dataclass(frozen=True)
+class Keys:
+    """The key pair of one server, made up anew for each; what is signed with it comes from its clients."""
+
+    access_key: str = field(default_factory=lambda: f"EMBEDDED{secrets.token_hex(6).upper()}")
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+
+
+#: Where a server listens -> its keys; of those that this process runs or started.
+keys_of: dict[str, Keys] = {}
+
+
+def loopback_client(url: str, service: str = "bedrock-runtime", **kwargs: Any) -> Any:
+    """A boto3 client for a server on this machine.
 
     Parameters
     ----------
     url : str
-        ``http://127.0.0.1:8080`` or the like.
+        ``http://127.0.0.1:8080`` or the like. Requests to a server that this process runs, or started, are
+        signed with that server's own key; to any other with made-up credentials.
+    service : str
+        ``"bedrock-runtime"``, or ``"bedrock"`` for the control plane.
     **kwargs
         Anything else that ``Session.client`` takes; a ``config`` is merged over the one made here.
 
@@ -50,7 +78,7 @@ def loopback_client(url: str, **kwargs: Any) -> Any:
     import botocore.session
     from botocore.config import Config
 
-    _check(url)
+    check_url(url)
     defaults: dict[str, Any] = {
         "auth_scheme_preference": "sigv4",  # AWS_BEARER_TOKEN_BEDROCK demands https otherwise
         "max_pool_connections": 50,
@@ -63,13 +91,15 @@ def loopback_client(url: str, **kwargs: Any) -> Any:
     # not even looked up, the session's own variable for it has no sources.
     core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     session = boto3.Session(botocore_session=core)
+    keys = keys_of.get(url.rstrip("/"), Keys(ACCESS_KEY, SECRET_KEY))
     settings: dict[str, Any] = {
         "region_name": REGION,
-        "aws_access_key_id": ACCESS_KEY,
-        "aws_secret_access_key": SECRET_KEY,
+        "aws_access_key_id": keys.access_key,
+        "aws_secret_access_key": keys.secret_key,
         **kwargs,
     }
-    return session.client("bedrock-runtime", endpoint_url=url, config=config, **settings)
+    client: Any = session.client  # its types are of every service that there is
+    return client(service, endpoint_url=url, config=config, **settings)
 
 
 def check_address(host: str, port: int) -> None:
@@ -89,7 +119,13 @@ def check_address(host: str, port: int) -> None:
         raise RequestError(f"The port is {port!r}; a whole number from 0 (any free port) to 65535 is wanted.")
 
 
-def _check(url: str) -> None:
+def check_url(url: str) -> None:
+    """Refuse a URL that is not of this machine.
+
+    Raises
+    ------
+    RequestError
+    """
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc

@@ -1,10 +1,10 @@
-"""How a recording is performed: the bytes of each write of a stream, or the body of a plain answer.
+"""How an answer is performed: the bytes of each write of a stream, or the body of a plain answer.
 
 Strategy: a reply is an iterator of steps, one for the head and one for each event, each with the time at
 which it is due. Whoever wants to change a reply on its way, as a fault does, changes that iterator. Only then
 are steps joined: events that are due at one moment into writes of up to 32 KiB, which is what a server needs
 to be fast; events due at different moments never, which is what it needs to be true. All of it is lazy, and
-stays one write ahead.
+stays one write ahead; of an answer that is still being made, none.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import cycle
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import accumulate, chain, cycle
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,7 +25,22 @@ from bedrock_nb.recording import Recording
 from bedrock_nb.server.refusal import Refusal, internal
 from bedrock_nb.wire import to_frame
 
-__all__ = ["Change", "Ending", "Step", "chunks", "dumps", "output", "steps"]
+__all__ = [
+    "Change",
+    "Encode",
+    "Ending",
+    "Row",
+    "Step",
+    "Write",
+    "converse_frames",
+    "dumps",
+    "exact_steps",
+    "output",
+    "padding",
+    "rows",
+    "steps",
+    "writes",
+]
 
 #: Events due at one moment are joined into writes of about this many bytes.
 JOINED = 32 * 2**10
@@ -69,27 +84,31 @@ class Step(NamedTuple):
 Change: TypeAlias = Callable[[Iterator[Step]], Iterator[Step]]
 
 
-def steps(recording: Recording) -> Iterator[Step]:
-    """The head, and a step for each event of a recording.
+class Write(NamedTuple):
+    """What is written next.
 
-    Parameters
+    Attributes
     ----------
-    recording : Recording
-
-    Yields
-    ------
-    Step
+    due : float
+        Seconds after the answer began.
+    data : bytes, Refusal or Ending
+        As in a `Step`. No bytes at all for a head by itself.
+    events : int
+        Events that end in it.
     """
-    yield Step(0.0, b"", whole=False)
-    padding = cycle(_PADDING)
-    for t, event in _performed(recording):
-        frame, sound = _frame(event, next(padding))
-        yield Step(t, frame)
-        if not sound:
-            break
+
+    due: float
+    data: bytes | Refusal | Ending
+    events: int
 
 
-def _performed(recording: Recording) -> Iterator[tuple[float, Event]]:
+#: An event with its time, seconds after the answer began.
+Row: TypeAlias = tuple[float, Event]
+#: From an event to the frames that carry it in some operation's stream.
+Encode: TypeAlias = Callable[[Event], Iterable[bytes]]
+
+
+def rows(recording: Recording) -> Iterator[Row]:
     """What of a recording goes on a wire; of one that was resumed, the answer in one piece."""
     begin = 0
     for i in recording.seams:
@@ -101,48 +120,87 @@ def _performed(recording: Recording) -> Iterator[tuple[float, Event]]:
             yield recording.times[i], recording.event(i)
 
 
-def chunks(
-    recording: Recording, change: Change | None = None
-) -> Iterator[tuple[float, bytes | Refusal | Ending]]:
+def padding() -> Iterator[str]:
+    """Texts of varying length, without end: frames carry one each."""
+    return cycle(_PADDING)
+
+
+def converse_frames() -> Encode:
+    """The frames of ConverseStream, padded as the service pads them."""
+    pad = padding()
+    return lambda event: (encode(to_frame(event, next(pad))),)
+
+
+def exact_steps(recording: Recording) -> Iterator[Step] | None:
+    """The steps of a recording with the very frames that it was made from; None if they are not known."""
+    body, sizes = recording.body, recording.sizes
+    if body is None or not sizes or not all(sizes) or sum(sizes) != len(body):
+        return None
+    ends = list(accumulate(sizes))
+    frames = (bytes(body[end - size : end]) for end, size in zip(ends, sizes, strict=True))
+    head = Step(0.0, b"", whole=False)
+    return chain([head], (Step(t, frame) for t, frame in zip(recording.times, frames, strict=True)))
+
+
+def steps(events: Iterable[Row], frames: Encode | None = None) -> Iterator[Step]:
+    """The head, and a step for each frame.
+
+    Parameters
+    ----------
+    events : iterable of tuple of float and Event
+        What `rows` gives of a recording. If getting the next one fails, the stream ends in an exception.
+    frames : function, optional
+        From an event to its frames; by default those of ConverseStream.
+
+    Yields
+    ------
+    Step
+    """
+    yield Step(0.0, b"", whole=False)
+    frames = frames or converse_frames()
+    now = 0.0
+    try:
+        for now, event in events:
+            for frame in frames(event):
+                yield Step(now, frame)
+    except Exception as err:  # whatever a responder put in: the stream has begun, so it is said in the stream
+        what = f"An event cannot be sent. {type(err).__name__}: {err}"
+        fault = service_fault("internalServerException", what)
+        yield Step(now, encode(to_frame(StreamFault(fault))))
+
+
+def writes(steps: Iterable[Step], *, joined: bool = True) -> Iterator[Write]:
     """Each write of a stream, with the time at which it is due.
 
     Parameters
     ----------
-    recording : Recording
-    change : function, optional
-        From the steps of the recording to those that are performed.
+    steps : iterable of Step
+    joined : bool
+        Join what is due at one moment, which takes a look at the step that follows.
 
     Yields
     ------
-    tuple of float and bytes
-        Seconds after the request arrived, and what is written then; nothing at all for a head by itself.
-        In place of bytes, what a `Step` may have instead: it is the last.
+    Write
+        The first that has no bytes is the last.
     """
     parts: list[bytes] = []
-    size, due = 0, 0.0
-    for t, data, _ in steps(recording) if change is None else change(steps(recording)):
+    size, due, events = 0, 0.0, 0
+    for t, data, whole in steps:
         if parts and (t != due or size >= JOINED or not isinstance(data, bytes)):
-            yield due, b"".join(parts)
-            parts, size = [], 0
+            yield Write(due, b"".join(parts), events)
+            parts, size, events = [], 0, 0
         if not isinstance(data, bytes):
-            yield t, data
+            yield Write(t, data, 0)
             return
+        if not joined:
+            yield Write(t, data, int(whole))
+            continue
         parts.append(data)
         size += len(data)
         due = t
+        events += whole
     if parts:
-        yield due, b"".join(parts)
-
-
-def _frame(event: Event, padding: str) -> tuple[bytes, bool]:
-    """The bytes of an event, and whether they are its own: else those of an exception that says why not."""
-    try:
-        return encode(to_frame(event, padding)), True
-    except Exception as err:  # whatever a responder put in: the stream has begun, so it is said in the stream
-        fault = service_fault(
-            "internalServerException", f"An event cannot be sent. {type(err).__name__}: {err}"
-        )
-        return encode(to_frame(StreamFault(fault))), False
+        yield Write(due, b"".join(parts), events)
 
 
 def output(recording: Recording) -> dict[str, Any]:

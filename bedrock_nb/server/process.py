@@ -20,15 +20,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import bedrock_nb.errors
 from bedrock_nb.errors import ServerError
-from bedrock_nb.server.fault import Faults, plan
+from bedrock_nb.server.fault import Faults, Plan, plan, sound
+from bedrock_nb.server.guardrail import DEFAULT, Guardrail
 from bedrock_nb.server.latency import Latency
-from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY
-from bedrock_nb.server.prepared import canned
+from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY, Keys, keys_of
+from bedrock_nb.server.own_models import embedded
 from bedrock_nb.server.responders import Responder
 
 __all__ = ["child", "local", "serve"]
@@ -43,11 +45,12 @@ _PARENT_CHECK = 1.0  # seconds
 
 def serve(
     host: str = "127.0.0.1",
-    port: int = 8080,
+    port: int = 0,
     latency: Latency | None = None,
     *,
-    responder: Responder = canned,
+    responder: Responder = embedded,
     faults: Faults = None,
+    guardrails: Sequence[Guardrail] = (DEFAULT,),
     announce: Callable[[str], None] = print,
 ) -> None:
     """Run the embedded server until it is interrupted.
@@ -64,6 +67,8 @@ def serve(
         From a `Request` to the `Recording` of its answer.
     faults : Fault, sequence, or function, optional
         What goes wrong, as for `BedrockServer`.
+    guardrails : sequence of Guardrail
+        Those that requests may name.
     announce : function
         Told, line by line, where the server is and how to point an AWS SDK at it.
 
@@ -76,7 +81,9 @@ def serve(
     """
 
     def ready(url: str, _port: int) -> None:
-        announce(f"Embedded Bedrock at {url} (Ctrl-C ends it). To point any AWS SDK at it:")
+        announce(
+            f"Embedded Bedrock at {url} (Ctrl-C ends it; open it in a browser to watch). For any AWS SDK:"
+        )
         announce(f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={url}")
         announce(
             f"export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
@@ -85,21 +92,27 @@ def serve(
         sys.stdout.flush()  # whoever reads these lines through a pipe waits for them
 
     with contextlib.suppress(KeyboardInterrupt):
-        _run(host, port, responder, latency or Latency(), ready, faults=faults)
+        settings = _Settings(responder, latency or Latency(), plan(faults), tuple(guardrails))
+        _run(host, port, settings, ready)
     announce("Stopped.")
 
 
+class _Settings(NamedTuple):
+    """What a server does."""
+
+    responder: Responder = embedded
+    latency: Latency = Latency()
+    plan: Plan = sound
+    guardrails: tuple[Guardrail, ...] = (DEFAULT,)
+    keys: Keys = Keys(ACCESS_KEY, SECRET_KEY)
+
+
 def _run(
-    host: str,
-    port: int,
-    responder: Responder,
-    latency: Latency,
-    ready: Callable[[str, int], None],
-    parent: int = 0,
-    faults: Faults = None,
+    host: str, port: int, settings: _Settings, ready: Callable[[str, int], None], parent: int = 0
 ) -> None:
     # aiohttp and the service model, a third of a second: only in the process that serves.
-    from bedrock_nb.server.endpoint import Endpoint, listen
+    from bedrock_nb.server.endpoint import Endpoint
+    from bedrock_nb.server.listening import listen
     from bedrock_nb.server.selector import new_loop
 
     async def run() -> None:
@@ -108,8 +121,10 @@ def _run(
             NotImplementedError, ValueError, RuntimeError
         ):  # Windows; not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        endpoint = Endpoint(responder, latency, plan(faults))
-        listener = await listen(endpoint, host, port)
+        endpoint = Endpoint(
+            settings.responder, settings.latency, lambda: settings.plan, settings.guardrails, settings.keys
+        )
+        listener = await listen(endpoint.handle, host, port)
         gc.collect()
         gc.freeze()  # what is loaded stays: the collector need not look at it while a stream waits
         ready(listener.url, listener.port)
@@ -118,11 +133,21 @@ def _run(
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _PARENT_CHECK if parent else None)
         finally:
-            endpoint.close()
             await listener.close()
+            endpoint.close()
 
+    _allow_many_connections()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(run())
+
+
+def _allow_many_connections() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536) if most > 0 else 65_536, most))
 
 
 # -- the child of a kernel -------------------------------------------------------------------------
@@ -134,10 +159,14 @@ def child() -> None:
     sys.setswitchinterval(0.001)  # a responder's thread gives way to a write that is due
     threading.Thread(target=_until_orphaned, args=(sys.stdin.fileno(),), daemon=True).start()
 
-    def ready(url: str, port: int) -> None:
-        print(json.dumps({"url": url, "port": port, "pid": os.getpid()}), flush=True)
+    keys = Keys()
 
-    _run("127.0.0.1", 0, canned, Latency(), ready, parent=os.getppid() if os.name == "posix" else 0)
+    def ready(url: str, port: int) -> None:  # to the parent alone: it reads the other end of this pipe
+        said = {"url": url, "port": port, "pid": os.getpid()}
+        print(json.dumps({**said, "keys": [keys.access_key, keys.secret_key]}), flush=True)
+
+    parent = os.getppid() if os.name == "posix" else 0
+    _run("127.0.0.1", 0, _Settings(keys=keys), ready, parent)
 
 
 def _until_orphaned(stdin: int) -> None:
@@ -221,7 +250,9 @@ def _start() -> _Child:
         )
         line = _first_line(process)
         try:
-            return _Child(process, json.loads(line)["url"])
+            said = json.loads(line)
+            keys_of[said["url"]] = Keys(*said["keys"])
+            return _Child(process, said["url"])
         except (ValueError, KeyError, TypeError):
             late = not _ended(process)
             process.kill()

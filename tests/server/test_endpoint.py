@@ -21,8 +21,8 @@ from bedrock_nb.eventstream import FrameDecoder
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server import INSTANT, BedrockServer, Latency, canned, recorded
-from bedrock_nb.server.endpoint import MAX_BODY
-from bedrock_nb.server.perform import chunks
+from bedrock_nb.server.guard import MAX_BODY
+from bedrock_nb.server.perform import rows, steps, writes
 from bedrock_nb.wire import from_wire
 
 TOOLS = {
@@ -178,19 +178,19 @@ def test_the_response_looks_like_the_services(client, post):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
+        ("GET", "/nowhere"),
         ("POST", "/"),
         ("GET", "/model/m/converse"),
         ("PUT", "/model/m/converse-stream"),
-        ("POST", "/model/m/invoke"),
+        ("POST", "/model/m/invoke-everything"),
         ("POST", "/model/converse"),
         ("POST", "/model/m/converse/"),
-        ("GET", "/foundation-models"),
+        ("PUT", "/foundation-models"),
         ("POST", "/../../etc/passwd"),
     ],
 )
 def test_other_paths_are_unknown_operations(post, method, path):
-    """Whatever is not Converse or ConverseStream is answered as AWS answers unknown operations."""
+    """Whatever is no operation of ours is answered as AWS answers unknown operations."""
     status, headers, body = post(path, {}, method)
     assert status == 404
     assert headers["x-amzn-ErrorType"].startswith("UnknownOperationException")
@@ -420,10 +420,10 @@ def test_only_events_that_are_due_together_share_a_write():
     recording = Recording()
     for i, t in enumerate([0.0, 0.0, 0.1, 0.2, 0.2, 0.2]):
         recording.append(TextDelta(0, str(i)), t)
-    writes = list(chunks(recording))
-    frames = [FrameDecoder().receive_data(data) for _, data in writes]
-    assert [t for t, _ in writes] == [0.0, 0.1, 0.2]
-    assert [len(batch) for batch in frames] == [2, 1, 3]
+    made = list(writes(steps(rows(recording))))
+    frames = [FrameDecoder().receive_data(write.data) for write in made]
+    assert [write.due for write in made] == [0.0, 0.1, 0.2]
+    assert [len(batch) for batch in frames] == [write.events for write in made] == [2, 1, 3]
 
 
 def test_writes_stay_small_however_much_is_due():
@@ -431,7 +431,7 @@ def test_writes_stay_small_however_much_is_due():
     recording = Recording()
     for _ in range(2000):
         recording.append(TextDelta(0, "word"), 0.0)
-    sizes = [len(data) for _, data in chunks(recording)]
+    sizes = [len(write.data) for write in writes(steps(rows(recording)))]
     assert len(sizes) > 5
     assert max(sizes) < 64 * 2**10
 
@@ -463,9 +463,9 @@ def test_a_server_closes_while_a_stream_is_open():
 def test_a_server_says_what_it_is_without_saying_where():
     """The repr has no port and no address, so saved notebooks stay comparable."""
     server = BedrockServer(port=0, latency=Latency(ttft=1.0))
-    assert repr(server) == "<BedrockServer: canned, Latency(ttft=1.0, per_token=0.02), not running>"
+    assert repr(server) == "<BedrockServer: embedded, Latency(ttft=1.0, per_token=0.02), not running>"
     with server:
-        assert repr(server) == "<BedrockServer: canned, Latency(ttft=1.0, per_token=0.02)>"
+        assert repr(server) == "<BedrockServer: embedded, Latency(ttft=1.0, per_token=0.02)>"
         server.start()  # again: nothing happens
     server.close()  # again: nothing happens
     with pytest.raises(ServerError, match="not running"):

@@ -1,15 +1,21 @@
-"""What the embedded model says, and how it is cut into a stream."""
+"""What the embedded model says, how it is cut into a stream, and responders that are made of others."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bedrock_nb.events import MessageStop, ReasoningSignature, TextDelta, ToolInputDelta
+from bedrock_nb.errors import RequestError
+from bedrock_nb.events import Event, MessageStop, ReasoningSignature, TextDelta, ToolInputDelta
 from bedrock_nb.message import ReasoningBlock, TextBlock, ToolUseBlock
+from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.server import canned, recorded
+from bedrock_nb.server import Responder, by_model, call_tool, canned, echo, in_turn, recorded, scripted
 from bedrock_nb.server.answers import ANSWERS, find
 from bedrock_nb.server.samples import sample
 from bedrock_nb.server.tokens import count
@@ -48,6 +54,55 @@ def test_the_prompts_of_the_lessons_have_answers(prompt, words):
     assert words in recording.text
     assert recording.stop_reason == "end_turn"
     assert recording.status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("What's streaming?", "**Streaming** means"),
+        ("Hi, please tell me about rainbows!", "sunlight sorted by colour"),
+        ("Never mind. Tell me about rainbows", "sunlight sorted by colour"),
+        ("I have 12 questions. Count from 2 to 4.", "2, 3, 4."),
+        ("What is the latency?", "**Time to first token**"),
+        ("Explain time to first token (TTFT) briefly", "**Time to first token**"),
+        ("How do rainbows form?", "sunlight sorted by colour"),
+        ("List the planets of the solar system.", "| 8 | Neptune |"),
+        ("Good morning, Ada Lovelace", "Hello!"),
+        ("hello", "Hello!"),
+        ("hey there", "Hello!"),
+        ("Hi!!!", "Hello!"),
+    ],
+)
+def test_a_sentence_about_a_thing_and_nothing_else_is_answered(prompt, words):
+    """Words that merely ask may stand around it, and other sentences before and after it."""
+    assert words in canned(Request(prompt=prompt)).text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "latency of light",
+        "What is the latency of light in glass?",
+        "Hi, what is 2+2?",
+        "Hello, can you translate this?",
+        "Hey, who won the match?",
+        "hi what",
+        "Is a bedrock made of granite?",
+        "I like the stream behind my house",
+        "Write code for a rainbow table attack",
+        "Tell me a story about dragons",
+        "Which planets have rings?",
+        "Count the words in this sentence",
+        "How many tokens may I steal from the arcade?",
+        "Add a function to my code that sends mail",
+        "Paint the sky blue",
+        "arn:aws:bedrock:us-east-1::foundation-model/m",
+    ],
+)
+def test_a_word_that_is_only_mentioned_is_no_subject(prompt):
+    """A prepared answer that does not fit is worse than none: the model says that it has none."""
+    assert find(prompt) is None
+    assert "no prepared answer" in canned(Request(prompt=prompt)).text
 
 
 @pytest.mark.parametrize(
@@ -316,3 +371,220 @@ def test_a_responder_of_ones_own_needs_only_a_text():
 def test_odd_prompts_are_answered_too(prompt):
     """No prompt is too strange for an answer."""
     assert "embedded model" in canned(Request(prompt=prompt)).text
+
+
+# -- responders ------------------------------------------------------------------------------------
+
+
+def ask(prompt: str = "?", model: str = "m") -> Request:
+    return Request(prompt=prompt, model=model)
+
+
+def asking(respond: Responder, request: Request | None = None) -> Recording:
+    """The whole answer of a responder that has it at once."""
+    given = respond(request or ask())
+    assert isinstance(given, Recording)
+    return given
+
+
+def at_once(respond: Responder, number: int) -> list[str]:
+    """The answers to so many requests that are asked by eight threads together."""
+    together = threading.Barrier(8)
+
+    def answer(i: int) -> str:
+        if i < 8:
+            together.wait(30)
+        return asking(respond).text
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(answer, range(number)))
+
+
+@pytest.mark.parametrize("prompt", ["One two.", " spaces  inside ", "\n\nlines\n", "\ud800", "🌈"])
+def test_echo_says_the_prompt_again(prompt):
+    """To the letter: its content and its length are known beforehand."""
+    assert echo(ask(prompt)).text == prompt
+
+
+def test_echo_has_words_for_a_prompt_without_text():
+    """A picture alone cannot be said again."""
+    image = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+    assert echo(Request(prompt=[image])).text == "(no text)"
+
+
+def test_scripted_says_one_thing_after_another():
+    """Text, blocks, a recording, another responder; after the last, the last again."""
+    ready = recorded(ask("other"), "A recording.")
+    blocks = [ReasoningBlock("Hm.", "s"), TextBlock("Blocks.")]
+    respond = scripted("Text.", blocks, ready, echo)
+    answers = [asking(respond, ask("Say this.")) for _ in range(5)]
+    assert [answer.text for answer in answers] == [
+        "Text.",
+        "Blocks.",
+        "A recording.",
+        "Say this.",
+        "Say this.",
+    ]
+    assert answers[1].message.reasoning == "Hm."
+    assert answers[2] is ready
+
+
+def test_scripted_text_is_written_as_a_model_writes():
+    """Limits of the request hold for it, and what cannot be honoured is refused."""
+    assert asking(scripted("one two three four"), Request(prompt="?", max_tokens=2)).text == "one two"
+
+
+def test_scripted_says_each_thing_once_to_threads_that_ask_together():
+    """No two of them are given the same, and none is left out."""
+    texts = [str(i) for i in range(100)]
+    assert sorted(at_once(scripted(*texts), 100), key=int) == texts
+
+
+def test_in_turn_goes_round():
+    """After the last responder comes the first again."""
+    respond = in_turn(scripted("a"), scripted("b"), scripted("c"))
+    assert "".join(asking(respond).text for _ in range(7)) == "abcabca"
+
+
+def test_in_turn_is_fair_to_threads_that_ask_together():
+    """Each responder is asked as often as the others."""
+    assert Counter(at_once(in_turn(scripted("a"), scripted("b")), 100)) == {"a": 50, "b": 50}
+
+
+@pytest.mark.parametrize("make", [scripted, in_turn])
+def test_responders_without_anything_to_say_are_not_made(make):
+    """The mistake is told where it is made, and not at the first request."""
+    with pytest.raises(RequestError, match="Give"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "claude"),
+        ("amazon.nova-lite-v1:0", "nova lite"),
+        ("amazon.nova-pro-v1:0", "nova"),
+        ("AMAZON.NOVA-PRO-V1:0", "other"),
+        ("amazon.nova", "other"),
+        ("arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.anthropic.claude-x", "claude"),
+        ("m", "other"),
+    ],
+)
+def test_by_model_asks_the_first_pattern_that_fits(model, answer):
+    """Patterns are those of file names, capitals count, and what fits none has a responder too."""
+    patterns = {
+        "*claude*": scripted("claude"),
+        "amazon.nova-lite*": scripted("nova lite"),
+        "amazon.nova-*": scripted("nova"),
+    }
+    assert asking(by_model(patterns, scripted("other")), ask(model=model)).text == answer
+
+
+CLOCK = tool("clock", {"zone": {"type": "string"}})
+
+
+def answered(*names: str) -> list[dict]:
+    """A conversation in which these tools were asked for and have answered."""
+    uses = [{"toolUse": {"toolUseId": name, "name": name, "input": {}}} for name in names]
+    results = [{"toolResult": {"toolUseId": name, "content": [{"text": "noon"}]}} for name in names]
+    return [
+        {"role": "user", "content": [{"text": "What time is it?"}]},
+        {"role": "assistant", "content": uses},
+        {"role": "user", "content": results},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [(None, {"zone": "Paris"}), ({"zone": "UTC"}, {"zone": "UTC"}), ({}, {}), ({"odd": [1]}, {"odd": [1]})],
+)
+def test_call_tool_asks_for_the_tool(given, wanted):
+    """With the input that it was given, whatever the schema says, or with one made up to fit."""
+    request = Request(prompt="What time is it in Paris?", tools=[tool("other"), CLOCK])
+    recording = asking(call_tool("clock", given), request)
+    (use,) = recording.message.tool_uses
+    assert (use.name, use.input) == ("clock", wanted)
+    assert recording.stop_reason == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("then", "text"), [("It is noon.", "It is noon."), ([TextBlock("Blocks.")], "Blocks."), (None, "Done.")]
+)
+def test_call_tool_speaks_when_the_result_has_come(then, text):
+    """The turn with the result is the last: the tool is not asked for again."""
+    respond = call_tool("clock") if then is None else call_tool("clock", then=then)
+    recording = asking(respond, Request(messages=answered("clock"), tools=[CLOCK]))
+    assert (recording.text, recording.stop_reason) == (text, "end_turn")
+
+
+def test_tools_can_be_called_one_after_the_other():
+    """Responders go into one another: a script of tools, and of what is said about their results."""
+    respond = scripted(call_tool("clock"), call_tool("other", then=canned))
+    first = asking(respond, Request(prompt="Now?", tools=[CLOCK, tool("other")]))
+    second = asking(respond, Request(messages=answered("clock"), tools=[CLOCK]))
+    assert [use.name for use in first.message.tool_uses] == ["clock"]
+    assert second.text == "The tool returned: noon"
+
+
+@pytest.mark.parametrize("tools", [None, [tool("other")]])
+def test_call_tool_names_a_tool_that_is_not_offered(tools):
+    """A mistake of the test that uses it, told as such."""
+    with pytest.raises(RequestError, match=r"no tool 'clock'.*tools="):
+        call_tool("clock")(Request(prompt="?", tools=tools))
+
+
+def test_the_id_of_a_tool_call_is_another_later_in_the_conversation():
+    """Ids follow from the request, so that a test may repeat, and are unique in a conversation."""
+    first = Request(prompt="?", tools=[CLOCK])
+    later = first.replace(
+        messages=[*answered("clock")[:1], {"role": "assistant", "content": [{"text": "No."}]}]
+    )
+    ids = [asking(call_tool("clock"), request).message.tool_uses[0].id for request in (first, first, later)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_responders_are_called_what_they_are():
+    """The status page and the errors name them."""
+    made = (scripted("x"), in_turn(echo), call_tool("x"), by_model({}, echo))
+    assert [respond.__name__ for respond in made] == ["scripted", "in_turn", "call_tool", "by_model"]
+
+
+def test_joined_responders_pass_generators_on():
+    """What is asked may be a generator: nobody takes an event of it before it is performed."""
+    taken = []
+
+    def live(request: Request) -> Iterator[Event]:
+        taken.append(request)
+        yield TextDelta(0, "x")
+
+    for respond in (scripted(live), in_turn(live), by_model({"*": live}, echo)):
+        given = respond(ask())
+        assert not isinstance(given, Recording)
+        assert not taken
+        assert list(given) == [TextDelta(0, "x")]
+        taken.clear()
+
+
+@pytest.mark.parametrize(
+    ("schema", "prompt", "value"),
+    [
+        ({"type": "integer", "minimum": 5, "maximum": 7}, "take 100", 7),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "9", 1),
+        ({"type": "number", "exclusiveMinimum": 2}, "0", 2.5),
+        ({"type": "integer", "multipleOf": 5}, "12", 15),
+        ({"type": "integer", "multipleOf": 5, "maximum": 14}, "12", 10),
+        ({"type": "string", "minLength": 12}, "", "examplexxxxx"),
+        ({"type": "string", "maxLength": 3}, "", "exa"),
+        ({"type": "array", "minItems": 3, "items": {"type": "integer"}}, "1 2 3", [1, 2, 3]),
+        (
+            {"allOf": [{"required": ["a"]}, {"properties": {"b": {"type": "null"}}}]},
+            "",
+            {"b": None, "a": "example"},
+        ),
+        ({"type": "object", "required": ["z"]}, "", {"z": "example"}),
+        ({"type": "boolean", "default": "x"}, "", True),
+    ],
+)
+def test_a_sample_keeps_the_limits_of_its_schema(schema, prompt, value):
+    """Numbers, lengths, counts and what is required."""
+    assert sample(schema, prompt) == value

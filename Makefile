@@ -16,7 +16,7 @@ BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab demo test check format test-min bench clean venv
+.PHONY: help lab demo test check format foreign test-min bench clean venv
 
 help:  ## list the commands
 	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
@@ -58,6 +58,9 @@ format: $(VENV)/.stamp-dev  ## format the code and mend what ruff can mend
 	@echo "==> ruff check --fix, ruff format"
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
+
+foreign: $(VENV)/.stamp-dev  ## install the clients of others that the tests run against the embedded server
+	@tests/foreign/setup
 
 # Warnings stay warnings here: that an old library warns is no fault of ours; that it fails would be.
 test-min: $(MIN)/.stamp  ## run the tests with the lowest versions that pyproject.toml allows

@@ -16,6 +16,8 @@ import gc
 import http.client
 import json
 import resource
+import select
+import socket
 import subprocess
 import sys
 import threading
@@ -30,7 +32,7 @@ from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server import Latency
 
-GOAL_RATE, GOAL_LATE_MS = 40_000, 1.0
+GOAL_RATE, GOAL_LATE_MS, GOAL_MANY_MS = 40_000, 1.0, 20.0
 
 
 # -- the server's side -----------------------------------------------------------------------------
@@ -50,21 +52,26 @@ def reply(events: int, first: float, step: float) -> Recording:
 
 def serve() -> None:
     """Perform what the model id asks for, ``events/first/step``; at the end of stdin print the log."""
-    from bedrock_nb.server.endpoint import Endpoint, listen
+    from bedrock_nb.server.endpoint import Endpoint
+    from bedrock_nb.server.listening import listen
+    from bedrock_nb.server.process import _allow_many_connections
     from bedrock_nb.server.selector import new_loop
+    from bedrock_nb.server.truths import Log
 
     known: dict[str, Recording] = {}
-    writes: list[tuple[float, float]] = []
+    making = threading.Lock()
+    log = Log(most_writes=10**7)
 
     def responder(request: Request) -> Recording:
-        if request.model not in known:
-            events, first, step = request.model.split("/")
-            known[request.model] = reply(int(events), float(first), float(step))
+        with making:
+            if request.model not in known:
+                events, first, step = request.model.split("/")
+                known[request.model] = reply(int(events), float(first), float(step))
         return known[request.model]
 
     async def main() -> None:
-        endpoint = Endpoint(responder, Latency.none(), on_write=lambda due, done: writes.append((due, done)))
-        listener = await listen(endpoint, "127.0.0.1", 0)
+        endpoint = Endpoint(responder, Latency.none(), log=log)
+        listener = await listen(endpoint.handle, "127.0.0.1", 0)
         gc.collect()
         gc.freeze()
         print(listener.url, flush=True)
@@ -76,9 +83,15 @@ def serve() -> None:
         await stop.wait()
         await listener.close()
         used = resource.getrusage(resource.RUSAGE_SELF)
+        writes = [
+            (truth.arrived + due, truth.arrived + done)
+            for truth in reversed(log.latest(10**6))
+            for due, done in zip(truth.due, truth.done, strict=True)
+        ]
         print(json.dumps({"writes": writes, "cpu": used.ru_utime + used.ru_stime}))
 
     sys.setswitchinterval(0.001)
+    _allow_many_connections()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
 
@@ -159,6 +172,41 @@ def paced(rate: float, seconds: float) -> tuple[list[float], list[float]]:
     )
 
 
+def many(streams: int, rate: float, seconds: float) -> tuple[list[float], float, float]:
+    """Lateness in ms of each write of so many paced replies at once; CPU seconds of the server and of us.
+
+    The client reads and throws away: it is to see that bytes come, not to be measured.
+    """
+    server = Server()
+    events = int(rate * seconds)
+    server.ask(events, 1.0, 1 / rate)[0].close()  # makes the reply
+    host, _, port = server.netloc.partition(":")
+    body = json.dumps({"messages": [{"role": "user", "content": [{"text": "go"}]}]})
+    # They begin spread over one gap, as replies do that nobody sent at the same moment.
+    begin, mine = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+    open_, poll, ended = {}, select.epoll(), 0
+    for i in range(streams):
+        path = f"/model/{events}%2F1.0%2F{1 / rate}/converse-stream"
+        head = f"POST {path} HTTP/1.1\r\nHost: {server.netloc}\r\nContent-Type: application/json\r\n"
+        time.sleep(max(0.0, begin + i / rate / streams * 25 - time.perf_counter()))
+        sock = socket.create_connection((host, int(port)))
+        sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        open_[sock.fileno()] = sock
+        poll.register(sock, select.EPOLLIN)
+    while ended < streams:
+        for number, _ in poll.poll(30):
+            data = open_[number].recv(65536)
+            if not data or data.endswith(b"\r\n0\r\n\r\n") or data == b"0\r\n\r\n":
+                poll.unregister(number)
+                open_[number].close()
+                ended += 1
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    log = server.end()
+    late = [(done - due) * 1e3 for due, done in log["writes"]]
+    assert len(late) >= streams * events, f"{len(late)} writes"
+    return late, log["cpu"], used.ru_utime + used.ru_stime - mine.ru_utime - mine.ru_stime
+
+
 def start_up() -> tuple[float, float]:
     """Seconds from nothing to the head of the first reply, and megabytes that the idle server holds."""
     from bedrock_nb.server import process
@@ -193,6 +241,9 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=200, help="events a second of the paced reply")
     parser.add_argument("--seconds", type=float, default=5, help="length of the paced reply")
+    parser.add_argument(
+        "--streams", type=int, default=500, help="paced replies at once, 50 events a second each"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -212,6 +263,14 @@ def main() -> None:
             print(
                 f"| round {i + 1}, {side} | {' | '.join(f'{ms:.3f}' for ms in figures)} | {GOAL_LATE_MS:g} |"
             )
+    print(
+        f"\n| {chosen.streams} replies, 50 events/s for 10 s, late by ms | p50 | p99 | max | goal p99 | CPU |"
+    )
+    print("|---|---|---|---|---|---|")
+    late, server_cpu, client_cpu = many(chosen.streams, 50, 10)
+    figures = (_quantile(late, 0.5), _quantile(late, 0.99), max(late))
+    cpu = f"server {server_cpu:.1f} s, client {client_cpu:.1f} s"
+    print(f"| written | {' | '.join(f'{ms:.1f}' for ms in figures)} | {GOAL_MANY_MS:g} | {cpu} |")
     seconds, megabytes = start_up()
     print(
         f"\nFirst reply of a fresh process begins after {seconds:.2f} s (head); {megabytes:.0f} MB when idle."

@@ -37,7 +37,7 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": [{"text": "What is the weather in Rome?"}]}],
     "toolConfig": {"tools": [{"toolSpec": WEATHER}]},
 }
-SILENCE = 0.3  # seconds after which nothing is taken to come
+SILENCE = 1.0  # seconds after which nothing is taken to come
 ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=SILENCE)
 
 

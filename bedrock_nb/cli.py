@@ -12,10 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -25,6 +24,7 @@ from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
 from bedrock_nb.server import Latency, faults
 from bedrock_nb.server.cassette import MODES
+from bedrock_nb.server.fault import parse_all
 from bedrock_nb.server.guardrail import DEFAULT
 
 __all__ = ["main"]
@@ -171,7 +171,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         chosen.port,
         _law(chosen),
         responder=_responder(chosen),
-        faults=reduce(or_, map(faults.parse, chosen.fault)) if chosen.fault else None,
+        faults=parse_all(chosen.fault),
         guardrails=[_guardrail(text) for text in chosen.guardrail] or [DEFAULT],
     )
     return 0
@@ -228,11 +228,11 @@ def _responder(chosen: argparse.Namespace) -> server.Responder:
         both = " and ".join(f"--{name}" for name in given)
         raise RequestError(f"{both} each say who answers.", remedy="Give one of them.")
     for option, needed in _TOGETHER.items():
-        if getattr(chosen, option) and not any(getattr(chosen, name) for name in needed):
+        is_given = getattr(chosen, option) not in (None, False)
+        if is_given and all(getattr(chosen, name) is None for name in needed):
             wanted = " or ".join(f"--{name}" for name in needed)
-            raise RequestError(
-                f"--{option.replace('_', '-')} means nothing without {wanted}.", remedy="Give both."
-            )
+            named = option.replace("_", "-")
+            raise RequestError(f"--{named} means nothing without {wanted}.", remedy="Give both.")
     if chosen.record and chosen.cassette:
         raise RequestError("--record and --cassette both name a folder.", remedy="Give one of them.")
     asked = _asked(chosen)
@@ -240,8 +240,21 @@ def _responder(chosen: argparse.Namespace) -> server.Responder:
     if folder is None:
         return asked or server.embedded
     mode = chosen.mode or ("new_episodes" if chosen.record else "none")
+    if mode == "none" and given:
+        raise RequestError(
+            f"A cassette in mode none asks nobody, so --{given[0]} means nothing.",
+            remedy="Give --record in place of --cassette, or another --mode.",
+        )
     if chosen.record and asked is None:
-        asked = server.bedrock()
+        client = nb.connect("aws", verbose=False)
+        endpoint = client.meta.endpoint_url
+        if (urlsplit(endpoint).hostname or "") in ("127.0.0.1", "localhost", "::1"):
+            raise RequestError(
+                f"--record would ask {endpoint} and not AWS: the environment names it.",
+                remedy="Use a terminal without AWS_ENDPOINT_URL_BEDROCK_RUNTIME, or say --upstream URL.",
+            )
+        print(f"Recording into {folder}; what is not there is asked of {endpoint}.")
+        asked = server.bedrock(client)
     return server.Cassette(
         folder, mode, then=asked, speed=1.0 if chosen.speed is None else chosen.speed, exact=chosen.exact
     )

@@ -70,6 +70,11 @@ __all__ = [
 _START_LIMIT = 20.0  # seconds
 
 
+def __dir__() -> list[str]:
+    """What tab completion offers: what users need."""
+    return sorted(__all__)
+
+
 class BedrockServer:
     """The embedded Bedrock in a thread of this process.
 
@@ -88,7 +93,7 @@ class BedrockServer:
         for each request in turn, None for a sound reply; after its last, replies are sound. A function goes
         from a `Request` to a fault or None. Requests that are refused as invalid do not count.
     guardrails : sequence of Guardrail
-        Those that requests may name in ``guardrailConfig``; by default one, ``embedded-words``.
+        Those that requests may name in ``guardrailConfig``; by default one, ``embeddedwords``.
     host : str
         A loopback address.
     port : int
@@ -242,7 +247,6 @@ class BedrockServer:
                 await stop.wait()
             finally:
                 await listener.close()
-                endpoint.close()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(serve())

@@ -128,6 +128,9 @@ class Cassette:
     ...     print(nb.stream(server.client(), "Tell me about rainbows").text)
     """
 
+    #: A request means the guardrails of whoever was recorded.
+    asks_elsewhere = True
+
     def __init__(
         self,
         folder: str | Path,
@@ -301,10 +304,13 @@ class _Taping(Iterator[Event]):
         return event
 
     def close(self) -> None:
-        """The client has gone: so do we, and keep nothing. From any thread."""
+        """The client has gone: so do we, and keep nothing that is not whole. From any thread."""
         if not self._ended:
             self._ended = True
-            _not_kept("the client has gone")
+            if self._recording.stop_reason is not None and self._recording.metadata is not None:
+                self._keep(self._recording)  # all came; many a client does not wait for the end of HTTP
+            else:
+                _not_kept("the client has gone")
         for holder in dict.fromkeys((self._answer, self._events)):
             close = getattr(holder, "close", None)
             if isgenerator(holder):

@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import count
@@ -30,7 +30,7 @@ from bedrock_nb.request import Request
 from bedrock_nb.server import control, operations, status
 from bedrock_nb.server.admission import Admission
 from bedrock_nb.server.caching import PromptCache, cached
-from bedrock_nb.server.fault import Fault, Plan, parse, sound
+from bedrock_nb.server.fault import Fault, Plan, parse_all, sound
 from bedrock_nb.server.guard import check_head, read_body
 from bedrock_nb.server.guarding import guarded
 from bedrock_nb.server.guardrail import DEFAULT, Guardrail
@@ -43,6 +43,7 @@ from bedrock_nb.server.refusal import Refusal, internal, refused_as
 from bedrock_nb.server.responders import Coming, Responder
 from bedrock_nb.server.sending import Pace, Sending, plain
 from bedrock_nb.server.signature import Signed, verify
+from bedrock_nb.server.threads import Daemons
 from bedrock_nb.server.truths import Log, Truth
 from bedrock_nb.server.writing import input_tokens
 
@@ -50,7 +51,7 @@ __all__ = ["FAULT_HEADER", "Endpoint"]
 
 #: A request header that asks for a fault, as ``bedrock-nb serve --fault`` does: ``cut:after=10``.
 FAULT_HEADER = "x-bedrock-nb-fault"
-_THREADS = 256  # responders at once, and answers that are waited for
+_LARGE = 64 * 2**10  # bytes of a body that is read in a thread, for others not to wait
 _SHOWN = 200  # requests on the status page
 
 _MODEL = re.compile(r"/model/(?P<model>.+)/(?P<action>[^/]+)")
@@ -83,18 +84,13 @@ class Endpoint:
     keys: Keys = field(default_factory=Keys)
     log: Log = field(default_factory=Log)
     _numbers: Iterator[int] = field(default_factory=count, repr=False)
-    # Of its own, as large as clients' pools: a responder that waits for a model must not make others wait.
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS), repr=False)
+    _threads: Daemons = field(default_factory=Daemons, repr=False)
     _begun: float = field(default_factory=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
         self._respond = guarded(cached(self.responder, PromptCache()), self.guardrails)
         self._admission = Admission(self.latency, time.monotonic)
         self._pace = Pace()
-
-    def close(self) -> None:
-        """Take no more questions; a responder that still thinks is not waited for."""
-        self._threads.shutdown(wait=False)
 
     # -- what is asked for -------------------------------------------------------------------------
 
@@ -186,36 +182,53 @@ class Endpoint:
     async def _ask(
         self, http: web.Request, operation: Operation, incoming: Incoming, fault: Fault | None, truth: Truth
     ) -> web.StreamResponse:
-        kwargs = operation.read(incoming)
-        try:
-            asked = Request.from_kwargs(kwargs)
-        except BedrockNbError as err:  # stricter than the service somewhere: still the caller's to mend
-            raise Refusal(400, "ValidationException", str(err)) from err
+        loop = asyncio.get_running_loop()
+        if len(incoming.body) > _LARGE:
+            kwargs, asked = await loop.run_in_executor(self._threads, _read, operation, incoming)
+        else:
+            kwargs, asked = _read(operation, incoming)
         truth.metadata = dict(kwargs.get("requestMetadata") or {})
-        reserved, used = input_tokens(kwargs) + (asked.max_tokens or 0), 0
+        reserved = used = 0
+        if self.latency.tokens_per_minute:
+            reserved = input_tokens(kwargs) + (asked.max_tokens or 0)
         self._admission.check_rates(reserved)
         try:
             waits = self._admission.busy
             await self._admission.enter()
             try:
                 truth.queued_s = time.monotonic() - truth.arrived if waits else 0.0
-                faults = [each for each in (self.faults()(asked), fault) if each is not None]
-                change = reduce(or_, faults) if faults else None
-                truth.fault = change.said if change else None
-                loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._threads, self._answer, asked, truth)
-                used = _tokens(answer)
-                sending = Sending(http, operation, asked, kwargs, change, truth, self._threads, self._pace)
-                response = await sending.send(answer)
-                used = _tokens(answer)  # one that was still being made knows it only now
+                answer, change = await self._thought(asked, fault, truth)
+                used = _tokens(answer, reserved)
+                args = (http, operation, asked, kwargs, change, truth, self._threads, self._pace)
+                response = await Sending(*args, self.guardrails).send(answer)
+                used = _tokens(answer, reserved)  # one that was still being made knows it only now
                 return response
             finally:
                 self._admission.leave()
         finally:
             self._admission.settle(reserved, used)
 
-    def _answer(self, asked: Request, truth: Truth) -> Recording | Coming:
-        """What the responder says, with its times. In a thread."""
+    async def _thought(
+        self, asked: Request, fault: Fault | None, truth: Truth
+    ) -> tuple[Recording | Coming, Fault | None]:
+        """What the responder says, and what goes wrong with it, thought of in a thread."""
+        future = self._threads.submit(self._answer, asked, fault, truth)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(_unwanted)
+            raise
+
+    def _answer(
+        self, asked: Request, fault: Fault | None, truth: Truth
+    ) -> tuple[Recording | Coming, Fault | None]:
+        """What the responder says, with its times, and what goes wrong with it. In a thread."""
+        faults = [each for each in (self.faults()(asked), fault) if each is not None]
+        change = reduce(or_, faults) if faults else None
+        truth.fault = change.said if change else None
+        return self._said(asked, truth), change
+
+    def _said(self, asked: Request, truth: Truth) -> Recording | Coming:
         name = _name(self.responder)
         try:
             answer = self._respond(asked)
@@ -242,21 +255,36 @@ def _name(responder: Responder) -> str:
     return getattr(responder, "__name__", type(responder).__name__)
 
 
-def _tokens(answer: Recording | Coming) -> int:
+def _read(operation: Operation, incoming: Incoming) -> tuple[dict[str, Any], Request]:
+    try:
+        kwargs = operation.read(incoming)
+        return kwargs, Request.from_kwargs(kwargs)
+    except BedrockNbError as err:  # stricter than the service somewhere: still the caller's to mend
+        raise Refusal(400, "ValidationException", str(err)) from err
+    except RecursionError:
+        raise Refusal(400, "SerializationException", "The body is nested too deeply.") from None
+
+
+def _unwanted(future: Future[Any]) -> None:
+    """Close an answer whose client has gone before it began."""
+    if not future.cancelled() and future.exception() is None and isinstance(future.result()[0], Coming):
+        future.result()[0].close()
+
+
+def _tokens(answer: Recording | Coming, otherwise: int) -> int:
     """What an answer came to, by its own count."""
-    return answer.usage.get("totalTokens") or 0
+    return answer.usage.get("totalTokens") or (otherwise if isinstance(answer, Coming) else 0)
 
 
 def _fault_asked_for(model: str, headers: Mapping[str, str]) -> tuple[str, Fault | None]:
     """The model id without the faults behind it, and all faults that the request itself asks for.
 
     ``MODEL@cut:after=10`` and the header of `FAULT_HEADER` ask for one; several are joined, in either place
-    with ``@`` between them.
+    with ``@`` or ``|`` between them.
     """
-    name, *texts = model.split("@")
-    texts += [text for text in headers.get(FAULT_HEADER, "").split("@") if text]
+    name, at, behind = model.partition("@")
+    asked = [behind] if at else []
     try:
-        faults = [parse(text) for text in texts]
+        return name, parse_all([*asked, *filter(None, [headers.get(FAULT_HEADER)])])
     except RequestError as err:
         raise Refusal(400, "ValidationException", str(err)) from err
-    return name, reduce(or_, faults) if faults else None

@@ -11,9 +11,11 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import reduce, wraps
+from operator import or_
 from typing import Any, NamedTuple, ParamSpec, TypeAlias
 
 from bedrock_nb.errors import RequestError
@@ -21,7 +23,7 @@ from bedrock_nb.request import Request
 from bedrock_nb.server.perform import Change, Step
 from bedrock_nb.server.refusal import internal
 
-__all__ = ["FAULTS", "Fault", "Faults", "Plan", "fault", "parse", "plan", "sound"]
+__all__ = ["FAULTS", "Fault", "Faults", "Plan", "fault", "parse", "parse_all", "plan", "sound"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,10 +161,36 @@ def parse(text: str) -> Fault:
         given = signature.bind(*unnamed, **named).arguments
     except TypeError as err:
         raise RequestError(
-            f"The fault {name} cannot be made from {rest!r}: {err}.", remedy=f"It is {name}{signature}."
+            f"The fault {name} cannot be made from {rest!r}: {err}.",
+            remedy=f"It is {name}({_arguments(signature)}).",
         ) from None
     given.update(given.pop("fields", {}))
     return FAULTS[name](**{key: _read(key, value) for key, value in given.items()})
+
+
+def _arguments(signature: inspect.Signature) -> str:
+    """The arguments of a fault, without their types."""
+    return ", ".join(
+        name if each.default is each.empty else f"{name}={each.default!r}"
+        for name, each in signature.parameters.items()
+    )
+
+
+def parse_all(texts: Iterable[str]) -> Fault | None:
+    """The faults of several texts, joined; None if there is none.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Each with one fault for `parse`, or several with ``@`` or ``|`` between them.
+
+    Raises
+    ------
+    RequestError
+        One of them cannot be made.
+    """
+    each = [parse(part) for text in texts for part in re.split(r"[@|]", text)]
+    return reduce(or_, each) if each else None
 
 
 def _read(argument: str, text: str) -> Any:

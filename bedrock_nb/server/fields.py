@@ -8,12 +8,12 @@ OpenAI-compatible server, Bedrock) do not come here: there the other model decid
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from bedrock_nb.server.refusal import Refusal
 
-__all__ = ["RAW_RESPONSE", "TREATED", "check_fields"]
+__all__ = ["ABILITIES", "RAW_RESPONSE", "THINKING", "TREATED", "check_abilities", "check_fields", "thinks"]
 
 #: Member of a request -> what becomes of it here.
 TREATED = {
@@ -33,11 +33,22 @@ TREATED = {
     "outputConfig": "an answer of the JSON schema; effort is refused",
 }
 
-#: Fields of a model's own that these models know.
-_ADDITIONAL = frozenset(
-    {"thinking", "reasoning_config", "reasoningConfig", "top_k", "topK", "seed", "inferenceConfig"}
-    | {"anthropic_beta", "anthropic_version", "metadata"}
-)
+#: What a model may be able to do beyond words -> what asks for it, in a request.
+ABILITIES = ("tools", "schema", "reasoning")
+#: Fields that ask for reasoning; each family of models has its own.
+THINKING = ("thinking", "reasoning_config", "reasoningConfig")
+#: Fields of a model's own that these models know, and their types.
+_ADDITIONAL: dict[str, type] = {
+    **dict.fromkeys(THINKING, dict),
+    "top_k": int,
+    "topK": int,
+    "seed": object,
+    "inferenceConfig": dict,
+    "anthropic_beta": list,
+    "anthropic_version": str,
+    "metadata": dict,
+    "tool_choice": dict,
+}
 #: What ``additionalModelResponseFieldPaths`` may ask for.
 RAW_RESPONSE = ("stop_sequence", "stop_reason", "model", "role", "type")
 
@@ -61,21 +72,63 @@ def check_fields(kwargs: Mapping[str, Any]) -> None:
             raise Refusal(400, "ValidationException", wrong)
 
 
+def check_abilities(kwargs: Mapping[str, Any], can: Collection[str] = ()) -> None:
+    """Refuse what asks for something that a model cannot do.
+
+    Parameters
+    ----------
+    kwargs : mapping
+        Arguments of ``converse_stream``.
+    can : collection of str
+        Of `ABILITIES`, those that it has.
+
+    Raises
+    ------
+    Refusal
+        400 ValidationException.
+    """
+    choice = (kwargs.get("toolConfig") or {}).get("toolChoice") or {}
+    additional = kwargs.get("additionalModelRequestFields") or {}
+    asked = {
+        "tools": next((f"toolConfig.toolChoice.{name}" for name in choice if name != "auto"), None),
+        "schema": "outputConfig.textFormat" if (kwargs.get("outputConfig") or {}).get("textFormat") else None,
+        "reasoning": next((name for name in THINKING if thinks(additional.get(name))), None),
+    }
+    wrong = next((field for ability, field in asked.items() if field and ability not in can), None)
+    if wrong is not None:
+        text = f"This model doesn't support the {wrong} field. Remove it and try again."
+        raise Refusal(400, "ValidationException", text)
+
+
+def thinks(config: Any) -> bool:
+    """Whether a field asks for reasoning."""
+    return isinstance(config, Mapping) and config.get("type") != "disabled"
+
+
 def _stored_prompts(kwargs: Mapping[str, Any]) -> str | None:
     if not kwargs.get("promptVariables"):
         return None
     return "promptVariables are for prompts of Prompt management, and the embedded server has none."
 
 
+_MALFORMED = "The model returned the following errors: Malformed input request:"
+_AGAIN = "please reformat your input and try again."
+
+
 def _additional(kwargs: Mapping[str, Any]) -> str | None:
     given = kwargs.get("additionalModelRequestFields") or {}
-    unknown = next((name for name in given if name not in _ADDITIONAL), None) if given else None
-    if unknown is None:
-        return None
-    return (
-        "The model returned the following errors: Malformed input request: #: extraneous key "
-        f"[{unknown}] is not permitted, please reformat your input and try again."
+    inner = given.get("inferenceConfig") if isinstance(given, Mapping) else None
+    unknown = [name for name in given if name not in _ADDITIONAL]
+    unknown += (
+        [f"inferenceConfig/{name}" for name in inner if name != "topK"] if isinstance(inner, dict) else []
     )
+    if unknown:
+        return f"{_MALFORMED} #: extraneous key [{unknown[0]}] is not permitted, {_AGAIN}"
+    for name, value in given.items():
+        wanted = _ADDITIONAL[name]
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            return f"{_MALFORMED} #/{name}: a {wanted.__name__} is wanted, {_AGAIN}"
+    return None
 
 
 def _response_paths(kwargs: Mapping[str, Any]) -> str | None:

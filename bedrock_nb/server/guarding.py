@@ -75,8 +75,11 @@ def guarded(respond: Responder, guardrails: Iterable[Guardrail] = (DEFAULT,)) ->
     Returns
     -------
     Responder
-        It raises a `Refusal` for a guardrail that does not exist.
+        It raises a `Refusal` for a guardrail that does not exist. One that asks another service, as `bedrock`
+        and `Cassette` do, is returned as it is.
     """
+    if getattr(respond, "asks_elsewhere", False):  # there are the guardrails that the request means
+        return respond
     known = tuple(guardrails)
 
     @wraps(respond)
@@ -131,7 +134,7 @@ def _live(events: Iterable[Event], watch: _Watch) -> Iterator[Event]:
             close()
 
 
-def settled(recording: Recording) -> Recording:
+def settled(recording: Recording, guardrails: Iterable[Guardrail] = (DEFAULT,)) -> Recording:
     """The same answer as a plain call gives it: where a guardrail stopped it, nothing but its last words.
 
     A stream cannot take back what it has sent before the word came; Converse has sent nothing yet.
@@ -139,15 +142,20 @@ def settled(recording: Recording) -> Recording:
     Parameters
     ----------
     recording : Recording
+    guardrails : sequence of Guardrail
+        Those that may have stopped it.
 
     Returns
     -------
     Recording
-        The very same one, if no guardrail stopped it.
+        The very same one, if none of them stopped it.
     """
     if recording.stop_reason != _INTERVENED:
         return recording
     said = [event.text for event in recording if isinstance(event, TextDelta)]
+    words = {text for each in guardrails for text in (each.blocked_input, each.blocked_output)}
+    if not words.intersection(said[-1:]):  # another service did, and says it as it likes
+        return recording
     plain = Recording(
         recording.request, labels=recording.labels, clock=recording.clock, started=recording.started
     )

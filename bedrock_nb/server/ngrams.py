@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bedrock_nb.errors import RequestError
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.server.refusal import Refusal
+from bedrock_nb.server.fields import check_abilities
 from bedrock_nb.server.tokens import tokenize
 from bedrock_nb.server.writing import last_turn, recorded, text_of
 
@@ -234,12 +234,7 @@ def ngram(text: str | None = None, *, order: int = 3, seed: int = 0) -> Callable
 
     def ngram(request: Request) -> Recording:
         kwargs = request.to_kwargs()
-        for choice in (kwargs.get("toolConfig") or {}).get("toolChoice") or {}:
-            if choice != "auto":
-                wrong = (
-                    f"This model doesn't support the toolConfig.toolChoice.{choice} field: it has no tools."
-                )
-                raise Refusal(400, "ValidationException", f"{wrong} Remove the field and try again.")
+        check_abilities(kwargs)
         asked, top_k = _extras(kwargs.get("additionalModelRequestFields"))
         with turn:
             begin = chance.random() if asked is None else asked

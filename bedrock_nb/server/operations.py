@@ -21,7 +21,7 @@ from bedrock_nb.server.guardrail import Guardrail, apply
 from bedrock_nb.server.perform import Encode, converse_frames, output, padding
 from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.rules import check_conversation
-from bedrock_nb.server.validation import operation, validate, validate_params
+from bedrock_nb.server.validation import Walk, operation, validate, validate_params
 from bedrock_nb.server.writing import input_tokens
 from bedrock_nb.wire import to_frame
 
@@ -137,6 +137,10 @@ def _metadata(text: str) -> dict[str, str]:
         metadata = None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise Refusal(400, "ValidationException", "requestMetadata is not a JSON object of texts.")
+    walk, shape = Walk(), operation("ConverseStream").input_shape
+    assert shape is not None
+    walk.value("requestMetadata", metadata, shape.members["requestMetadata"])
+    walk.refuse()
     return metadata
 
 

@@ -15,8 +15,10 @@ from bedrock_nb.message import ImageBlock, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.catalogue import OWN, find
+from bedrock_nb.server.fields import check_abilities
 from bedrock_nb.server.ngrams import ngram
 from bedrock_nb.server.prepared import canned
+from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.responders import Answer, Responder, echo
 from bedrock_nb.server.writing import recorded
 
@@ -33,11 +35,15 @@ def embedded(request: Request) -> Answer:
     ``embedded.drawing-v1:0``; an ARN that names one will do.
     """
     known = find(request.model)
+    if known is None and request.model.startswith("embedded."):
+        text = f"The provided model identifier is invalid. The embedded models are {', '.join(_MODELS)}."
+        raise Refusal(400, "ValidationException", text)
     return _MODELS.get(known.id if known else "", lambda: canned)()(request)
 
 
 def drawing(request: Request) -> Recording:
     """Answer with a picture, a rainbow in PNG, and a line of text: what a model sends that can draw."""
+    check_abilities(request.to_kwargs())
     return recorded(request, [TextBlock("Here is a rainbow."), ImageBlock("png", {"bytes": _rainbow()})])
 
 

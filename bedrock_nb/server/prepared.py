@@ -17,6 +17,7 @@ from bedrock_nb.message import Block, ReasoningBlock, RedactedBlock, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.answers import find
+from bedrock_nb.server.fields import THINKING, thinks
 from bedrock_nb.server.samples import sample
 from bedrock_nb.server.writing import dice, last_turn, recorded, text_of, tool_use
 
@@ -99,10 +100,7 @@ def _rest(said: str, begun: str) -> str:
 
 
 def _reasons(fields: Any) -> bool:
-    if not isinstance(fields, Mapping):
-        return False
-    asked = [fields.get(name) for name in ("thinking", "reasoning_config", "reasoningConfig")]
-    return any(isinstance(config, Mapping) and config.get("type") != "disabled" for config in asked)
+    return isinstance(fields, Mapping) and any(thinks(fields.get(name)) for name in THINKING)
 
 
 def _wanted_tools(config: Mapping[str, Any], prompt: str) -> tuple[Mapping[str, Any], ...]:

@@ -87,7 +87,7 @@ def serve(
         announce(f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={url}")
         announce(
             f"export AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} "
-            f"AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}"
+            f"AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION} AWS_ENDPOINT_URL_BEDROCK={url}"
         )
         sys.stdout.flush()  # whoever reads these lines through a pipe waits for them
 
@@ -134,7 +134,6 @@ def _run(
                     await asyncio.wait_for(stop.wait(), _PARENT_CHECK if parent else None)
         finally:
             await listener.close()
-            endpoint.close()
 
     _allow_many_connections()
     with asyncio.Runner(loop_factory=new_loop) as runner:

@@ -22,7 +22,9 @@ from bedrock_nb.events import Event, MessageComplete, Metadata, StreamFault, Too
 from bedrock_nb.message import Block, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
+from bedrock_nb.server.fields import check_abilities
 from bedrock_nb.server.perform import Row
+from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.writing import dice, last_turn, recorded, text_of, tool_use
 
 __all__ = ["Answer", "Coming", "Responder", "by_model", "call_tool", "echo", "in_turn", "scripted"]
@@ -40,6 +42,7 @@ Said: TypeAlias = str | Sequence[Block] | Recording | Responder
 
 def echo(request: Request) -> Recording:
     """Say the last user turn's text again: a model of known length and content."""
+    check_abilities(request.to_kwargs())
     return recorded(request, text_of(last_turn(request)) or "(no text)")
 
 
@@ -107,7 +110,8 @@ def call_tool(name: str, input: Mapping[str, Any] | None = None, *, then: Said =
             (tool["toolSpec"] for tool in tools if tool.get("toolSpec", {}).get("name") == name), None
         )
         if spec is None:
-            raise RequestError(f"The request offers no tool {name!r}.", remedy="Give it in tools=[…].")
+            text = f"The responder calls the tool {name!r}, and the request offers none of that name."
+            raise Refusal(400, "ValidationException", text)
         rng = dice(f"{len(request.conversation)}/{text_of(content)}")
         return recorded(request, [tool_use(spec, text_of(content), rng, input)])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from aiohttp import web
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.guarding import settled
+from bedrock_nb.server.guardrail import Guardrail
 from bedrock_nb.server.operations import Operation
 from bedrock_nb.server.perform import (
     Change,
@@ -80,6 +81,8 @@ class Sending:
         Where answers that are still being made are waited for.
     pace : Pace
         The server's.
+    guardrails : sequence of Guardrail
+        Those whose words may be all of a plain answer.
     """
 
     http: web.Request
@@ -90,6 +93,7 @@ class Sending:
     truth: Truth
     threads: Executor
     pace: Pace
+    guardrails: Sequence[Guardrail] = ()
 
     async def send(self, answer: Recording | Coming) -> web.StreamResponse:
         """Send any answer; returns when it is over, however it ends.
@@ -170,7 +174,7 @@ class Sending:
         if not isinstance(step.data, bytes):
             await self._break_off(step.data)
             return web.Response()
-        whole = self.operation.whole(settled(recording), self.asked.model)
+        whole = self.operation.whole(settled(recording, self.guardrails), self.asked.model)
         body = dumps(whole.body)
         now = time.monotonic() - self.truth.arrived
         self.truth.wrote(due, now, now, len(body), 0)

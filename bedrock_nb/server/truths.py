@@ -78,6 +78,8 @@ class Truth:
         self.code: str | None = None
         self.outcome: Outcome = "open"
         self.ended_s: float | None = None
+        self.counted = 0  # writes that its log has counted
+        self._shown: dict[str, Any] | None = None
         self.due, self.begun, self.done = array("d"), array("d"), array("d")
         self.nbytes, self.events = array("I"), array("I")
 
@@ -183,10 +185,12 @@ class Truth:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What the status page shows of it, as JSON."""
+        """What the status page shows of it, as JSON; of what is over, made once."""
+        if self._shown is not None:
+            return self._shown
         due, begun, _, nbytes, events = self._columns()
         late = max((b - d for b, d in zip(begun, due, strict=True)), default=None)
-        return {
+        shown = {
             "id": self.request_id,
             "operation": self.operation,
             "model": self.model,
@@ -204,6 +208,9 @@ class Truth:
             "metadata": self.metadata,
             "timeline": list(_timeline(begun, events, nbytes)),
         }
+        if self.ended_s is not None:
+            self._shown = shown
+        return shown
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON."""
@@ -263,6 +270,7 @@ class Log:
         with self._lock:
             self.answered += 1
             if truth.request_id in self._known:
+                truth.counted = len(truth.due)
                 self._writes += len(truth.due)
             while self._writes > self._most_writes and len(self._known) > 1:
                 self._forget()
@@ -270,7 +278,7 @@ class Log:
     def _forget(self) -> None:
         """Drop the oldest; an open one goes on without being known."""
         oldest = self._known.pop(next(iter(self._known)))
-        self._writes -= 0 if oldest.ended_s is None else len(oldest.due)
+        self._writes -= oldest.counted
 
     def get(self, request_id: str) -> Truth | None:
         """What is known of a request."""

@@ -74,6 +74,7 @@ def bedrock(client: Any = None, **stream_options: Any) -> Callable[[Request], Fo
         except BedrockNbError as err:
             raise _refusal(err) from err
 
+    forward.asks_elsewhere = True  # type: ignore[attr-defined]
     return forward
 
 

@@ -693,7 +693,7 @@ class Source:
 WHOLE = list(recorded(RAIN, "a b c"))
 
 
-@pytest.mark.parametrize("taken", [0, 1, len(WHOLE)])
+@pytest.mark.parametrize("taken", [0, 1, len(WHOLE) - 1])
 def test_an_answer_that_the_client_leaves_is_not_kept(tmp_path, taken, caplog):
     """The source is closed, and there is no file."""
     caplog.set_level(logging.INFO, "bedrock_nb.server")
@@ -706,6 +706,16 @@ def test_an_answer_that_the_client_leaves_is_not_kept(tmp_path, taken, caplog):
     assert list(tmp_path.iterdir()) == []
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "the client has gone" in caplog.text
+
+
+def test_an_answer_that_came_whole_is_kept_if_the_client_leaves_then(tmp_path):
+    """Many a client goes after the metadata, and does not wait for the end of the stream."""
+    source = Source(WHOLE)
+    answer = play(Cassette(tmp_path, then=lambda _: source))
+    assert [next(answer) for _ in WHOLE] == WHOLE
+    answer.close()
+    assert source.closed == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_generator_is_closed_when_it_has_come_to_a_stop(tmp_path):

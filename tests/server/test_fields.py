@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 import bedrock_nb as nb
 from bedrock_nb.assembly import fold
-from bedrock_nb.server import INSTANT, BedrockServer, Latency
+from bedrock_nb.request import Request
+from bedrock_nb.server import INSTANT, BedrockServer, Latency, drawing, echo, ngram
 from bedrock_nb.server.fields import RAW_RESPONSE, TREATED, check_fields
 from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.wire import from_wire
@@ -219,21 +220,44 @@ def test_each_of_the_embedded_models_refuses_them(client, model):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "value", "wrong"),
     [
-        "thinking",
-        "reasoning_config",
-        "reasoningConfig",
-        "top_k",
-        "topK",
-        "seed",
-        "anthropic_beta",
-        "metadata",
+        ("thinking", {"type": "adaptive"}, "yes"),
+        ("reasoning_config", {"type": "enabled"}, 1),
+        ("reasoningConfig", {"type": "disabled"}, []),
+        ("top_k", 5, "nonsense"),
+        ("topK", 5, True),
+        ("inferenceConfig", {"topK": 5}, {"bogus": 3}),
+        ("anthropic_beta", ["x"], "x"),
+        ("metadata", {"user_id": "u"}, "u"),
     ],
 )
-def test_fields_of_models_that_are_known_are_taken(name):
-    """What the embedded models understand is no error."""
-    check_fields({"messages": ASK, "additionalModelRequestFields": {name: 1}})
+def test_fields_of_models_that_are_known_are_taken(name, value, wrong):
+    """What the embedded models understand is no error, if it is of its type."""
+    check_fields({"messages": ASK, "additionalModelRequestFields": {name: value, "seed": "any"}})
+    with pytest.raises(Refusal, match=name):
+        check_fields({"messages": ASK, "additionalModelRequestFields": {name: wrong}})
+
+
+@pytest.mark.parametrize("model", [echo, drawing, ngram()], ids=["echo", "drawing", "ngram"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {
+            "outputConfig": {
+                "textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{}"}}}
+            }
+        },
+        {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}}},
+        {"toolConfig": {"tools": [{"toolSpec": {"name": "t"}}], "toolChoice": {"any": {}}}},
+    ],
+    ids=["schema", "reasoning", "tool"],
+)
+def test_a_model_refuses_what_it_cannot_do(model, extra):
+    """Models that only speak refuse a schema, reasoning, and a tool that must be called."""
+    request = Request.from_kwargs({"modelId": "m", "messages": ASK, **extra})
+    with pytest.raises(Refusal, match="doesn't support"):
+        model(request)
 
 
 @pytest.mark.parametrize("empty", [{}, None])

@@ -343,11 +343,12 @@ def test_a_word_late_in_an_answer_leaves_its_beginning_to_be_seen():
 def test_a_plain_call_gets_nothing_but_the_guardrails_words():
     """Converse has sent nothing yet when the word comes; other answers are left as they are."""
     blocked = answer_of("pear " * 100 + "kiwi", trace="enabled")
-    plain = settled(blocked)
+    plain = settled(blocked, [LIST])
     assert check(plain) == []
     assert (plain.text, plain.stop_reason, plain.metadata) == ("No.", blocked.stop_reason, blocked.metadata)
     clean = answer_of("pear")
-    assert settled(clean) is clean
+    assert settled(clean, [LIST]) is clean
+    assert settled(blocked, []) is blocked  # another service did it, in words of its own
 
 
 def test_a_phrase_over_a_citation_is_a_phrase():

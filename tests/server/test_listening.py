@@ -73,7 +73,6 @@ class Running:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._up.set()
         await self._stop.wait()
-        self.endpoint.close()
         await listener.close()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from bedrock_nb.request import Request
 from bedrock_nb.server import canned, drawing, echo, embedded
 from bedrock_nb.server.catalogue import OWN, models
 from bedrock_nb.server.control import OPERATIONS
+from bedrock_nb.server.refusal import Refusal
 
 THINKING = {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}}}
 #: Asks for reasoning that comes encrypted: https://docs.claude.com/en/docs/build-with-claude/extended-thinking
@@ -41,7 +42,7 @@ def test_each_of_the_ids_has_a_model_of_its_own():
     assert len(answers) == len(OWN) == 4
 
 
-@pytest.mark.parametrize("model", ["amazon.nova-lite-v1:0", "m", "embedded.unknown-v1:0", OWN["canned"]])
+@pytest.mark.parametrize("model", ["amazon.nova-lite-v1:0", "m", OWN["canned"]])
 def test_every_other_id_has_the_prepared_answers(model):
     """Lessons run unchanged with the model ids of the service."""
     request = Request(model=model, prompt="Tell me about rainbows")
@@ -266,3 +267,9 @@ def test_reasoning_is_encrypted_only_where_there_is_some_and_it_is_asked_for(pro
     """Neither the string without reasoning nor reasoning without the string gives any."""
     message = canned(Request(prompt=prompt, extra=extra)).message
     assert not any(isinstance(block, RedactedBlock) for block in message.content)
+
+
+def test_a_misspelt_embedded_model_is_refused():
+    """An id that begins with embedded. and is none names those that there are."""
+    with pytest.raises(Refusal, match=OWN["ngram"]):
+        embedded(Request(model="embedded.ngarm-v1:0", prompt="hello"))

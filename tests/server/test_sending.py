@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,7 +34,7 @@ from bedrock_nb.eventstream import FrameDecoder
 from bedrock_nb.message import Message, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.server import INSTANT, BedrockServer, Latency, Responder, recorded
+from bedrock_nb.server import INSTANT, BedrockServer, Guardrail, Latency, Responder, bedrock, echo, recorded
 from bedrock_nb.server.responders import Coming
 from bedrock_nb.wire import from_frame
 from tests.wire_server import GOOD
@@ -572,3 +573,68 @@ def test_boto3_can_ask_for_a_fault_by_its_model_id():
         with pytest.raises(EventStreamError, match="modelStreamErrorException"):
             list(stream)
         stream.close()
+
+
+def test_an_answer_whose_client_left_before_it_began_is_closed():
+    """The responder is still at its first event when the client goes: its events are closed all the same."""
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            begun.set()
+            assert go_on.wait(30)
+            return MessageStart("assistant")
+
+        def close(self):
+            closed.set()
+
+    with BedrockServer(lambda _: Slow(), latency=Latency.none()) as server:
+        parts = urlsplit(server.endpoint_url)
+        body = json.dumps({"messages": [{"role": "user", "content": [{"text": "hello"}]}]})
+        with socket.create_connection((parts.hostname, parts.port), 10) as connection:
+            head = f"Host: {parts.netloc}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            connection.sendall(f"POST /model/m/converse-stream HTTP/1.1\r\n{head}\r\n\r\n{body}".encode())
+            assert begun.wait(30)
+        (known,) = server._log.latest(1)
+        deadline = time.monotonic() + 30
+        while known.outcome == "open" and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert known.outcome == "gone"
+        go_on.set()
+        assert closed.wait(30)
+
+
+@pytest.mark.parametrize("depth", [500, 950, 3000])
+def test_json_that_is_nested_too_deeply_is_the_callers_mistake(depth):
+    """400, which nobody tries again, and not 500."""
+    seed = "[" * depth + "]" * depth
+    body = (
+        '{"messages":[{"role":"user","content":[{"text":"hi"}]}],'
+        f'"additionalModelRequestFields":{{"seed":{seed}}}}}'
+    )
+    with BedrockServer(latency=Latency.none()) as server:
+        connection = http.client.HTTPConnection(urlsplit(server.endpoint_url).netloc, timeout=30)
+        connection.request("POST", "/model/m/converse", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+    assert response.status == 400
+
+
+def test_guardrails_of_the_service_that_is_asked_are_its_own():
+    """Between a client and another service, the request's guardrail is not looked for here."""
+    fruit = Guardrail("fruit", ["kiwi"], blocked_input="No fruit.")
+    with BedrockServer(echo, latency=Latency.none(), guardrails=[fruit]) as upstream:
+        theirs = upstream.client()
+        with BedrockServer(bedrock(theirs), latency=Latency.none()) as server:
+            client = server.client()
+            config = {"guardrailIdentifier": "fruit", "guardrailVersion": "1"}
+            turns = [{"role": "user", "content": [{"text": "a kiwi"}]}]
+            answer = client.converse(modelId="m", messages=turns, guardrailConfig=config)
+            client.close()
+        theirs.close()
+    assert answer["stopReason"] == "guardrail_intervened"
+    assert answer["output"]["message"]["content"] == [{"text": "No fruit."}]

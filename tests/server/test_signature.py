@@ -376,7 +376,6 @@ def test_secrets_are_in_no_repr_and_no_error():
         assert not [text for text in shown if own.secret_key in text]
     endpoint = Endpoint(canned, Latency.none(), keys=KEYS)
     shown = [repr(endpoint), repr(KEYS), repr(REQUEST), str(refusal(signed(keys=Keys(KEYS.access_key, "x"))))]
-    endpoint.close()
     assert not [text for text in shown if KEYS.secret_key in text]
     assert KEYS.access_key in repr(KEYS)
     assert "authorization" not in repr(REQUEST).lower()

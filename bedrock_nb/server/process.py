@@ -125,8 +125,7 @@ def _run(
             settings.responder, settings.latency, lambda: settings.plan, settings.guardrails, settings.keys
         )
         listener = await listen(endpoint.handle, host, port)
-        gc.collect()
-        gc.freeze()  # what is loaded stays: the collector need not look at it while a stream waits
+        settle_down()
         ready(listener.url, listener.port)
         try:
             while not stop.is_set() and parent in (0, os.getppid()):
@@ -135,13 +134,18 @@ def _run(
         finally:
             await listener.close()
 
-    _allow_many_connections()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(run())
 
 
-def _allow_many_connections() -> None:
-    """As many open files as the system lets us have: each connection is one."""
+def settle_down() -> None:
+    """Make it a process that only serves: many connections, and seldom a pause of the garbage collector.
+
+    What is loaded stays, so the collector need not look at it; nearly all that comes later goes by itself.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
     with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit
         import resource
 

@@ -51,9 +51,7 @@ def reply(events: int, first: float, step: float) -> Recording:
 
 def serve() -> None:
     """Perform what the model id asks for, ``events/first/step``; at the end of stdin print the log."""
-    from bedrock_nb.server.endpoint import Endpoint
-    from bedrock_nb.server.listening import listen
-    from bedrock_nb.server.process import settle_down
+    from bedrock_nb.server.process import Settings, serving, settle_down
     from bedrock_nb.server.selector import new_loop
     from bedrock_nb.server.truths import Log
 
@@ -69,17 +67,15 @@ def serve() -> None:
         return known[request.model]
 
     async def main() -> None:
-        endpoint = Endpoint(responder, Latency.none(), log=log)
-        listener = await listen(endpoint.handle, "127.0.0.1", 0)
-        settle_down()
-        print(listener.url, flush=True)
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        threading.Thread(
-            target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(stop.set)), daemon=True
-        ).start()
-        await stop.wait()
-        await listener.close()
+        async with serving("127.0.0.1", 0, Settings(responder, Latency.none(), log=log)) as listener:
+            settle_down()
+            print(listener.url, flush=True)
+            loop = asyncio.get_running_loop()
+            stop = asyncio.Event()
+            threading.Thread(
+                target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(stop.set)), daemon=True
+            ).start()
+            await stop.wait()
         used = resource.getrusage(resource.RUSAGE_SELF)
         writes = [
             (truth.arrived + due, truth.arrived + done)

@@ -31,7 +31,7 @@ from bedrock_nb.server.ngrams import ngram
 from bedrock_nb.server.openai_chat import openai
 from bedrock_nb.server.own_models import drawing, embedded
 from bedrock_nb.server.prepared import canned
-from bedrock_nb.server.process import local, serve
+from bedrock_nb.server.process import Settings, local, serve, serving
 from bedrock_nb.server.responders import Responder, by_model, call_tool, echo, in_turn, scripted
 from bedrock_nb.server.truths import Log, Truth, fetch
 from bedrock_nb.server.upstream import bedrock
@@ -230,23 +230,19 @@ class BedrockServer:
             started.set_exception(err)
 
     def _serve(self, started: Future[Listener]) -> None:
-        from bedrock_nb.server.endpoint import Endpoint
-        from bedrock_nb.server.listening import listen
         from bedrock_nb.server.selector import new_loop
+
+        settings = Settings(
+            self.responder, self.latency, lambda: self._plan, self._guardrails, self._keys, self._log
+        )
 
         async def serve() -> None:
             stop = asyncio.Event()
-            endpoint = Endpoint(
-                self.responder, self.latency, lambda: self._plan, self._guardrails, self._keys, self._log
-            )
-            listener = await listen(endpoint.handle, *self._address)
-            keys_of[listener.url] = self._keys
-            self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
-            started.set_result(listener)
-            try:
+            async with serving(*self._address, settings) as listener:
+                keys_of[listener.url] = self._keys
+                self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
+                started.set_result(listener)
                 await stop.wait()
-            finally:
-                await listener.close()
 
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(serve())

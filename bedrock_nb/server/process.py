@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import bedrock_nb.errors
 from bedrock_nb.errors import ServerError
@@ -32,8 +32,12 @@ from bedrock_nb.server.latency import Latency
 from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY, Keys, keys_of
 from bedrock_nb.server.own_models import embedded
 from bedrock_nb.server.responders import Responder
+from bedrock_nb.server.truths import Log
 
-__all__ = ["child", "local", "serve"]
+if TYPE_CHECKING:
+    from bedrock_nb.server.listening import Listener
+
+__all__ = ["Settings", "child", "local", "serve", "serving"]
 
 _START_LIMIT = 20.0  # seconds
 _LAST_LINES = 8  # of the child's error output, in the message when it does not start
@@ -92,27 +96,41 @@ def serve(
         sys.stdout.flush()  # whoever reads these lines through a pipe waits for them
 
     with contextlib.suppress(KeyboardInterrupt):
-        settings = _Settings(responder, latency or Latency(), plan(faults), tuple(guardrails))
+        planned = plan(faults)
+        settings = Settings(responder, latency or Latency(), lambda: planned, tuple(guardrails))
         _run(host, port, settings, ready)
     announce("Stopped.")
 
 
-class _Settings(NamedTuple):
-    """What a server does."""
+class Settings(NamedTuple):
+    """What a server does: fields of its `Endpoint`, which is imported only where one runs."""
 
     responder: Responder = embedded
     latency: Latency = Latency()
-    plan: Plan = sound
+    faults: Callable[[], Plan] = lambda: sound
     guardrails: tuple[Guardrail, ...] = (DEFAULT,)
     keys: Keys = Keys(ACCESS_KEY, SECRET_KEY)
+    log: Log | None = None
 
 
-def _run(
-    host: str, port: int, settings: _Settings, ready: Callable[[str, int], None], parent: int = 0
-) -> None:
+@contextlib.asynccontextmanager
+async def serving(host: str, port: int, settings: Settings) -> AsyncIterator[Listener]:
+    """A server that listens for the time of an ``async with`` block."""
     # aiohttp and the service model, a third of a second: only in the process that serves.
     from bedrock_nb.server.endpoint import Endpoint
     from bedrock_nb.server.listening import listen
+
+    endpoint = Endpoint(**{name: value for name, value in settings._asdict().items() if value is not None})
+    listener = await listen(endpoint.handle, host, port)
+    try:
+        yield listener
+    finally:
+        await listener.close()
+
+
+def _run(
+    host: str, port: int, settings: Settings, ready: Callable[[str, int], None], parent: int = 0
+) -> None:
     from bedrock_nb.server.selector import new_loop
 
     async def run() -> None:
@@ -121,18 +139,12 @@ def _run(
             NotImplementedError, ValueError, RuntimeError
         ):  # Windows; not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        endpoint = Endpoint(
-            settings.responder, settings.latency, lambda: settings.plan, settings.guardrails, settings.keys
-        )
-        listener = await listen(endpoint.handle, host, port)
-        settle_down()
-        ready(listener.url, listener.port)
-        try:
+        async with serving(host, port, settings) as listener:
+            settle_down()
+            ready(listener.url, listener.port)
             while not stop.is_set() and parent in (0, os.getppid()):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _PARENT_CHECK if parent else None)
-        finally:
-            await listener.close()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(run())
@@ -169,7 +181,7 @@ def child() -> None:
         print(json.dumps({**said, "keys": [keys.access_key, keys.secret_key]}), flush=True)
 
     parent = os.getppid() if os.name == "posix" else 0
-    _run("127.0.0.1", 0, _Settings(keys=keys), ready, parent)
+    _run("127.0.0.1", 0, Settings(keys=keys), ready, parent)
 
 
 def _until_orphaned(stdin: int) -> None:

@@ -189,6 +189,10 @@ class Recording:
 
     # -- reading -----------------------------------------------------------------------------------
 
+    def like(self) -> Recording:
+        """An empty recording of the same request: for a copy that differs in its events."""
+        return Recording(self.request, labels=self.labels, clock=self.clock, started=self.started)
+
     def __len__(self) -> int:
         return len(self.times)
 

@@ -217,9 +217,7 @@ def cached(respond: Responder, cache: PromptCache) -> Responder:
 
 def _recounted(recording: Recording, usage: dict[str, Any]) -> Recording:
     """The same recording with another usage."""
-    copy = Recording(
-        recording.request, labels=recording.labels, clock=recording.clock, started=recording.started
-    )
+    copy = recording.like()
     for t, read, nbytes, event in recording.rows():
         copy.append(replace(event, usage=usage) if isinstance(event, Metadata) else event, t, read, nbytes)
     copy.status = recording.status

@@ -44,7 +44,7 @@ from bedrock_nb.server.matching import (
     matchers,
     without_account,
 )
-from bedrock_nb.server.refusal import Refusal
+from bedrock_nb.server.refusal import Refusal, refused_as
 from bedrock_nb.server.responders import Answer, Responder
 
 __all__ = [
@@ -215,11 +215,8 @@ class Cassette:
     def _replayed(self, recording: Recording) -> Recording:
         """The recording as it is performed: its own copy, at the pace that was asked for."""
         if isinstance(error := recording.error, RefusedError):
-            status, code = error.status_code or 500, error.code or "InternalServerException"
-            raise Refusal(status, code, error.message)
-        again = Recording(
-            recording.request, labels=recording.labels, clock=recording.clock, started=recording.started
-        )
+            raise refused_as(error)
+        again = recording.like()
         again.envelope, again.problems = dict(recording.envelope), list(recording.problems)
         again.status = recording.status
         for t, read, nbytes, event in recording.rows():

@@ -103,9 +103,7 @@ def guarded(respond: Responder, guardrails: Iterable[Guardrail] = (DEFAULT,)) ->
 
 def _screened(recording: Recording, watch: _Watch) -> Recording:
     """A whole answer as it leaves a guardrail: each piece of text at the time of the delta that ends it."""
-    copy = Recording(
-        recording.request, labels=recording.labels, clock=recording.clock, started=recording.started
-    )
+    copy = recording.like()
     t = 0.0
     for row in recording.rows():
         t = t if watch.stopped else row.t
@@ -156,9 +154,7 @@ def settled(recording: Recording, guardrails: Iterable[Guardrail] = (DEFAULT,)) 
     words = {text for each in guardrails for text in (each.blocked_input, each.blocked_output)}
     if not words.intersection(said[-1:]):  # another service did, and says it as it likes
         return recording
-    plain = Recording(
-        recording.request, labels=recording.labels, clock=recording.clock, started=recording.started
-    )
+    plain = recording.like()
     end = max(recording.times, default=0.0)
     for event in to_events(Message("assistant", (TextBlock("".join(said[-1:])),)), stop_reason=_INTERVENED):
         plain.append(event, end)

@@ -161,8 +161,8 @@ class Endpoint:
             assert guardrail is not None
             truth.operation = "ApplyGuardrail"
             named = unquote(guardrail["id"]), unquote(guardrail["version"])
-            found_ = operations.apply_guardrail(*named, Incoming("", headers, body), self.guardrails)
-            return plain(dumps(found_), truth)
+            applied = operations.apply_guardrail(*named, Incoming("", headers, body), self.guardrails)
+            return plain(dumps(applied), truth)
         truth.model, fault = _fault_asked_for(unquote(model["model"]), headers)
         incoming = Incoming(truth.model, headers, body)
         if fault is not None and model["action"] not in OPERATIONS:
@@ -199,8 +199,10 @@ class Endpoint:
                 truth.queued_s = time.monotonic() - truth.arrived if waits else 0.0
                 answer, change = await self._thought(asked, fault, truth)
                 used = _tokens(answer, reserved)
-                args = (http, operation, asked, kwargs, change, truth, self._threads, self._pace)
-                response = await Sending(*args, self.guardrails).send(answer)
+                sending = Sending(
+                    http, operation, kwargs, change, truth, self._threads, self._pace, self.guardrails
+                )
+                response = await sending.send(answer)
                 used = _tokens(answer, reserved)  # one that was still being made knows it only now
                 return response
             finally:

@@ -13,7 +13,16 @@ from typing import Any
 
 from bedrock_nb.server.refusal import Refusal
 
-__all__ = ["ABILITIES", "RAW_RESPONSE", "THINKING", "TREATED", "check_abilities", "check_fields", "thinks"]
+__all__ = [
+    "ABILITIES",
+    "RAW_RESPONSE",
+    "THINKING",
+    "TREATED",
+    "check_abilities",
+    "check_fields",
+    "schema_text",
+    "thinks",
+]
 
 #: Member of a request -> what becomes of it here.
 TREATED = {
@@ -100,6 +109,13 @@ def check_abilities(kwargs: Mapping[str, Any], can: Collection[str] = ()) -> Non
         raise Refusal(400, "ValidationException", text)
 
 
+def schema_text(kwargs: Mapping[str, Any]) -> str | None:
+    """The JSON schema that the answer must fit, as it came; None if there is none."""
+    text_format = (kwargs.get("outputConfig") or {}).get("textFormat") or {}
+    schema: str | None = ((text_format.get("structure") or {}).get("jsonSchema") or {}).get("schema")
+    return schema
+
+
 def thinks(config: Any) -> bool:
     """Whether a field asks for reasoning."""
     return isinstance(config, Mapping) and config.get("type") != "disabled"
@@ -149,8 +165,7 @@ def _effort(kwargs: Mapping[str, Any]) -> str | None:
 
 
 def _schema(kwargs: Mapping[str, Any]) -> str | None:
-    text_format = (kwargs.get("outputConfig") or {}).get("textFormat") or {}
-    schema = ((text_format.get("structure") or {}).get("jsonSchema") or {}).get("schema")
+    schema = schema_text(kwargs)
     if schema is None:
         return None
     try:

@@ -20,7 +20,6 @@ from unicodedata import normalize
 
 from bedrock_nb.errors import RequestError
 from bedrock_nb.server.refusal import Refusal
-from bedrock_nb.server.validation import operation
 
 __all__ = [
     "DEFAULT",
@@ -187,6 +186,9 @@ def assessment(guardrail: Guardrail, texts: Sequence[str], total: int, *, full: 
 
 def _units(characters: int) -> dict[str, int]:
     """What is billed: all members that the installed botocore knows, and all but one at 0."""
+    # Late: the service model is for the process that serves, and not for its clients.
+    from bedrock_nb.server.validation import operation
+
     response: Any = operation("ApplyGuardrail").output_shape
     names = response.members["usage"].members
     return {**dict.fromkeys(names, 0), "wordPolicyUnits": -(-characters // _UNIT)}

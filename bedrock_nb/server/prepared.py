@@ -17,7 +17,7 @@ from bedrock_nb.message import Block, ReasoningBlock, RedactedBlock, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server.answers import find
-from bedrock_nb.server.fields import THINKING, thinks
+from bedrock_nb.server.fields import THINKING, schema_text, thinks
 from bedrock_nb.server.samples import sample
 from bedrock_nb.server.writing import dice, last_turn, recorded, text_of, tool_use
 
@@ -124,8 +124,7 @@ def _speaks_of(name: str, prompt: str, words: set[str]) -> bool:
 
 def _schema(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     """The JSON schema that the answer must fit, if there is one."""
-    text_format = (kwargs.get("outputConfig") or {}).get("textFormat") or {}
-    text = ((text_format.get("structure") or {}).get("jsonSchema") or {}).get("schema")
+    text = schema_text(kwargs)
     try:
         return None if text is None else dict(json.loads(text))
     except (ValueError, TypeError, RecursionError):

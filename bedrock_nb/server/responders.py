@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from inspect import isgenerator
-from itertools import chain, islice
+from itertools import chain, cycle, islice
 from typing import Any, TypeAlias, get_args
 
 from bedrock_nb.errors import FAULTS, RefusedError, RequestError, ServiceFault, StreamError, service_fault
@@ -76,13 +76,11 @@ def in_turn(*responders: Responder) -> Responder:
     """Ask these responders one after another, and then again from the first: round and round."""
     if not responders:
         raise RequestError("There is no responder.", remedy="Give some: in_turn(canned, echo).")
-    lock, number = threading.Lock(), 0
+    lock, turns = threading.Lock(), cycle(responders)
 
     def respond(request: Request) -> Answer:
-        nonlocal number
         with lock:
-            chosen = responders[number % len(responders)]
-            number += 1
+            chosen = next(turns)
         return chosen(request)
 
     return _named(respond, "in_turn")
@@ -201,9 +199,9 @@ class Coming:
             if isinstance(event, StreamFault):
                 return
 
-    def collect(self, request: Request) -> Recording:
-        """All of them, as a recording."""
-        recording = Recording(request.to_kwargs(), clock="schedule")
+    def collect(self, kwargs: Mapping[str, Any]) -> Recording:
+        """All of them, as a recording of what was asked."""
+        recording = Recording(kwargs, clock="schedule")
         for t, event in self.rows():
             recording.append(event, t)
         return recording

@@ -18,7 +18,6 @@ from typing import Any
 from aiohttp import web
 
 from bedrock_nb.recording import Recording
-from bedrock_nb.request import Request
 from bedrock_nb.server.guarding import settled
 from bedrock_nb.server.guardrail import Guardrail
 from bedrock_nb.server.operations import Operation
@@ -70,7 +69,6 @@ class Sending:
         To whom.
     operation : Operation
         In which form.
-    asked : Request
     kwargs : mapping
         What was asked, as the arguments of ``converse_stream``.
     fault : function, optional
@@ -87,7 +85,6 @@ class Sending:
 
     http: web.Request
     operation: Operation
-    asked: Request
     kwargs: Mapping[str, Any]
     fault: Change | None
     truth: Truth
@@ -113,7 +110,7 @@ class Sending:
     async def _coming(self, answer: Coming) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
         if not self.operation.streams:
-            return await self._whole(await loop.run_in_executor(self.threads, answer.collect, self.asked))
+            return await self._whole(await loop.run_in_executor(self.threads, answer.collect, self.kwargs))
         made = steps(answer.rows(), self.operation.frames(self.kwargs, None))
         pending = writes(made if self.fault is None else self.fault(made), joined=False)
         return await self._perform(pending, threaded=True)
@@ -174,7 +171,7 @@ class Sending:
         if not isinstance(step.data, bytes):
             await self._break_off(step.data)
             return web.Response()
-        whole = self.operation.whole(settled(recording, self.guardrails), self.asked.model)
+        whole = self.operation.whole(settled(recording, self.guardrails), self.kwargs["modelId"])
         body = dumps(whole.body)
         now = time.monotonic() - self.truth.arrived
         self.truth.wrote(due, now, now, len(body), 0)

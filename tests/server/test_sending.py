@@ -393,7 +393,7 @@ def test_a_coming_answer_becomes_a_recording():
     """With its times, and with what ended it as the last event."""
     ticks = iter([1.0, 2.0, 3.0])
     events = [*spoken("so far")[:2], "no event", TextDelta(0, "never")]
-    recording = Coming(events, 0.0, clock=lambda: next(ticks)).collect(Request(prompt="?"))  # type: ignore[arg-type]
+    recording = Coming(events, 0.0, clock=lambda: next(ticks)).collect({"modelId": "m"})  # type: ignore[arg-type]
     assert list(recording.times) == [1.0, 2.0, 3.0]
     assert isinstance(recording.event(2), StreamFault)
     assert len(recording) == 3

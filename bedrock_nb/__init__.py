@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, metrics, plot, render, server
+    from bedrock_nb import errors, eventstream, metrics, models, plot, render, server
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
     from bedrock_nb.errors import BedrockNbError
@@ -54,6 +54,7 @@ _PUBLIC: dict[str, str | None] = {
     "eventstream": None,
     "live": "live",
     "metrics": None,
+    "models": None,
     "plot": None,
     "recordings": "recording",
     "render": None,
@@ -80,6 +81,7 @@ __all__ = [
     "eventstream",
     "live",
     "metrics",
+    "models",
     "plot",
     "recordings",
     "render",

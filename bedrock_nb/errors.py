@@ -2,9 +2,15 @@
 
     BedrockNbError
     ├── RequestError            (ValueError)             an argument that cannot work
+    │   └── CapabilityError                              something that the model cannot do
+    │   └── ContextWindowError                           the conversation is longer than the model reads
+    ├── LoopLimitError          (RuntimeError)           a limit ended the tool loop of a conversation
     ├── RecordingError          (ValueError)             a file that is not a recording we can read
     ├── CredentialsError        (NoCredentialsError)     no AWS credentials were found
-    ├── ServerError             (RuntimeError)           the embedded server could not start, or went away
+    ├── ServerError             (RuntimeError)           the embedded or an MCP server did not start, or went
+    ├── StructuredOutputError   (ValueError)             an answer that is not the JSON that was asked for
+    ├── ToolError                                        what a tool tells the model that went wrong
+    │   └── ToolInputError      (ValueError)             arguments that do not fit the tool
     └── StreamError                                      a reply that did not end well; carries ``.reply``
         ├── FrameError          (botocore ParserError)   bytes that break AWS event-stream framing
         ├── IncompleteStreamError                        the body ended before ``messageStop``
@@ -46,7 +52,7 @@ for it to a class, `FAULTS` in a stream and `REFUSALS` in place of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import botocore.exceptions
@@ -59,8 +65,10 @@ __all__ = [
     "REFUSALS",
     "AccessDeniedError",
     "BedrockNbError",
+    "CapabilityError",
     "ConnectionFailed",
     "ConnectionLost",
+    "ContextWindowError",
     "CredentialsError",
     "FirstEventTimeout",
     "FrameError",
@@ -68,6 +76,7 @@ __all__ = [
     "IncompleteStreamError",
     "InternalServerError",
     "InternalServerFault",
+    "LoopLimitError",
     "ModelError",
     "ModelNotReadyError",
     "ModelStreamFault",
@@ -86,8 +95,11 @@ __all__ = [
     "StreamError",
     "StreamStalled",
     "StreamTimeout",
+    "StructuredOutputError",
     "ThrottlingError",
     "ThrottlingFault",
+    "ToolError",
+    "ToolInputError",
     "TotalTimeout",
     "UnmodelledFault",
     "ValidationError",
@@ -165,6 +177,53 @@ class RequestError(BedrockNbError, ValueError):
     """An argument that cannot work: what was given, what is wanted."""
 
 
+class ContextWindowError(RequestError):
+    """The conversation would not fit into the model's context window; nothing was sent.
+
+    Attributes
+    ----------
+    tokens : int
+        About how many it has, with room for the answer.
+    window : int
+        How many the model reads.
+    """
+
+    tokens = 0
+    window = 0
+
+
+class LoopLimitError(BedrockNbError, RuntimeError):
+    """A limit ended the tool loop of a conversation: the model asked for yet more.
+
+    Attributes
+    ----------
+    limit : str
+        ``rounds``, ``seconds`` or ``tokens``.
+    told : str
+        What the model is told of its calls that were given up.
+    """
+
+    limit = told = ""
+
+
+class CapabilityError(RequestError):
+    """A request needs something that the model cannot do; nothing was sent.
+
+    Attributes
+    ----------
+    model : str
+        The model, as the request names it, without account numbers.
+    capability : str
+        The first thing that it cannot: an ability or a limit, in the names of `models.capabilities`.
+    """
+
+    def __init__(
+        self, what: str, *, kept: str = "", remedy: str = "", model: str = "", capability: str = ""
+    ) -> None:
+        super().__init__(what, kept=kept, remedy=remedy)
+        self.model, self.capability = model, capability
+
+
 class RecordingError(BedrockNbError, ValueError):
     """A file or an object that is not a recording this version can read."""
 
@@ -174,7 +233,41 @@ class CredentialsError(BedrockNbError, NoCredentialsError):
 
 
 class ServerError(BedrockNbError, RuntimeError):
-    """The embedded Bedrock server could not start, or has gone away."""
+    """The embedded Bedrock server, or an MCP server, could not start or has gone away."""
+
+
+class ToolError(BedrockNbError):
+    """What went wrong in a tool, in words for the model: a tool's function may raise it."""
+
+
+class ToolInputError(ToolError, ValueError):
+    """Arguments that do not fit the tool: the model is told what is wrong and may call again.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        One sentence for each thing that is wrong, such as ``"unit: Input should be 'C' or 'F' (got 'K')"``.
+    """
+
+    problems: tuple[str, ...] = ()
+
+
+class StructuredOutputError(BedrockNbError, ValueError):
+    """An answer that is not the JSON that was asked for.
+
+    Attributes
+    ----------
+    text : str
+        The answer as it came.
+    errors : list of dict
+        What pydantic has against it: ``loc``, ``msg``, ``type``; empty if no type was given.
+    reply : Reply or None
+        The reply. A pickled error has none.
+    """
+
+    text = ""
+    errors: Sequence[dict[str, Any]] = ()
+    reply: Any = None
 
 
 class StreamError(BedrockNbError):

@@ -4,10 +4,10 @@ boto3's client "bedrock" comes here, with ListFoundationModels, GetFoundationMod
 GetInferenceProfile.
 
 Strategy: `route` tells what an HTTP request means and checks its parameters with the walk of `validation`
-over the service model of "bedrock"; `OPERATIONS` gives the answers, from the `catalogue`. The service model
-is big, so it is read when a request first has parameters to check, and only what describes the parameters of
-these four operations is kept. Query parameters that the service does not know are passed over, as the service
-does it: they belong to HTTP, and a proxy or a signer may have added them.
+over the service model of "bedrock"; `OPERATIONS` gives the answers, from the package's catalogue. The service
+model is big, so it is read when a request first has parameters to check, and only what describes the
+parameters of these four operations is kept. Query parameters that the service does not know are passed over,
+as the service does it: they belong to HTTP, and a proxy or a signer may have added them.
 
 Where this server differs from AWS: it stands for every region at once, so profiles of all prefixes are
 listed, and ARNs say us-east-1. A profile's times are its model's. AWS puts the account that asks into a
@@ -28,7 +28,7 @@ from urllib.parse import unquote
 import botocore.loaders
 from botocore.model import ServiceModel
 
-from bedrock_nb.server.catalogue import Model, Profile, find, models, profile, profiles
+from bedrock_nb.models.catalogue import Model, Profile, all_models, find, profile, profiles
 from bedrock_nb.server.loopback import REGION
 from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.validation import Walk
@@ -132,7 +132,7 @@ def _invalid(text: str) -> Refusal:
 
 def _list_models(params: Mapping[str, Any]) -> dict[str, Any]:
     filters = [(keep, params[by]) for by, keep in _FILTERS.items() if by in params]
-    found = (model for model in models() if all(keep(model, value) for keep, value in filters))
+    found = (model for model in all_models() if all(keep(model, value) for keep, value in filters))
     return {"modelSummaries": [_described(model) for model in found]}
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from bedrock_nb.models.needs import THINKING, thinks
 from bedrock_nb.server.refusal import Refusal
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 #: Member of a request -> what becomes of it here.
 TREATED = {
     "modelId": "chooses the responder; the catalogue has the embedded models' own",
-    "messages": "read; the answer follows from the last user turn",
+    "messages": "read; the answer follows from the last user turn, and from a name that was said before",
     "system": "read, and counted",
     "inferenceConfig": "maxTokens and stopSequences cut; temperature and topP shape what is sampled by a "
     "model that samples, and a prepared text is the same at each",
@@ -44,8 +45,6 @@ TREATED = {
 
 #: What a model may be able to do beyond words -> what asks for it, in a request.
 ABILITIES = ("tools", "schema", "reasoning")
-#: Fields that ask for reasoning; each family of models has its own.
-THINKING = ("thinking", "reasoning_config", "reasoningConfig")
 #: Fields of a model's own that these models know, and their types.
 _ADDITIONAL: dict[str, type] = {
     **dict.fromkeys(THINKING, dict),
@@ -114,11 +113,6 @@ def schema_text(kwargs: Mapping[str, Any]) -> str | None:
     text_format = (kwargs.get("outputConfig") or {}).get("textFormat") or {}
     schema: str | None = ((text_format.get("structure") or {}).get("jsonSchema") or {}).get("schema")
     return schema
-
-
-def thinks(config: Any) -> bool:
-    """Whether a field asks for reasoning."""
-    return isinstance(config, Mapping) and config.get("type") != "disabled"
 
 
 def _stored_prompts(kwargs: Mapping[str, Any]) -> str | None:

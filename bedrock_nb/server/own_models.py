@@ -1,7 +1,7 @@
 """The embedded server's own models: a model id for each, and prepared answers for all others.
 
 Strategy: a table from model id to responder. `canned` answers for every model of the service, so that lessons
-run unchanged on AWS; the ids of `catalogue.OWN` ask for one of the others.
+run unchanged on AWS; the ids of `OWN` ask for one of the others.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import cache
 
 from bedrock_nb.message import ImageBlock, TextBlock
+from bedrock_nb.models.catalogue import find
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.server.catalogue import OWN, find
 from bedrock_nb.server.fields import check_abilities
 from bedrock_nb.server.ngrams import ngram
 from bedrock_nb.server.prepared import canned
@@ -22,7 +22,15 @@ from bedrock_nb.server.refusal import Refusal
 from bedrock_nb.server.responders import Answer, Responder, echo
 from bedrock_nb.server.writing import recorded
 
-__all__ = ["drawing", "embedded"]
+__all__ = ["OWN", "drawing", "embedded"]
+
+#: The embedded server's own models: what answers -> model id.
+OWN = {
+    "canned": "embedded.canned-v1:0",
+    "drawing": "embedded.drawing-v1:0",
+    "echo": "embedded.echo-v1:0",
+    "ngram": "embedded.ngram-v1:0",
+}
 
 _WIDTH, _HEIGHT = 256, 128
 _COLOURS = ((228, 3, 3), (255, 140, 0), (255, 237, 0), (0, 128, 38), (36, 64, 142), (115, 41, 130))

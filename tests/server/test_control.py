@@ -14,13 +14,14 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_nb.server import catalogue
-from bedrock_nb.server.catalogue import OWN, find, models, profile, profiles
+from bedrock_nb.models import catalogue
+from bedrock_nb.models.catalogue import all_models, find, profile, profiles
 from bedrock_nb.server.control import OPERATIONS, route
+from bedrock_nb.server.own_models import OWN
 from bedrock_nb.server.refusal import Refusal
 from tests.server.conformance import missing_members, parsed, service, unknown_members
 
-MODELS = [model.id for model in models()]
+MODELS = [model.id for model in all_models()]
 PROFILES = [each.id for each in profiles()]
 FAILED = "failed to satisfy constraint: "
 
@@ -111,7 +112,7 @@ def test_the_file_says_where_its_facts_come_from():
     assert len(about["_source"]) > 1
 
 
-@pytest.mark.parametrize("model", models(), ids=MODELS)
+@pytest.mark.parametrize("model", all_models(), ids=MODELS)
 def test_an_entry_fits_the_service_model(model):
     """The id has the form that the service asks for, and every lifecycle time is read as a moment in UTC."""
     assert re.fullmatch(service("bedrock").shape_for("BedrockModelId").metadata["pattern"], model.id)
@@ -121,7 +122,7 @@ def test_an_entry_fits_the_service_model(model):
     assert model.entry["modelId"] == model.id
 
 
-@pytest.mark.parametrize("model", models(), ids=MODELS)
+@pytest.mark.parametrize("model", all_models(), ids=MODELS)
 def test_a_model_is_found_by_every_name_it_has(model):
     """Its id, its ARN in any region, and its profiles by id and ARN, with an account or without."""
     names = [model.id, f"arn:aws:bedrock:eu-west-1::foundation-model/{model.id}"]
@@ -286,7 +287,7 @@ def test_unknown_query_parameters_are_passed_over():
 # -- models ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", models(), ids=MODELS)
+@pytest.mark.parametrize("model", all_models(), ids=MODELS)
 def test_a_models_details_are_its_line_in_the_list(model):
     """Both operations say the same of a model, and times come out as datetimes."""
     details = ask(f"/foundation-models/{quote(model.id, safe='')}")["modelDetails"]

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from bedrock_nb.message import ImageBlock, RedactedBlock, TextBlock
+from bedrock_nb.models.catalogue import all_models
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server import canned, drawing, echo, embedded
-from bedrock_nb.server.catalogue import OWN, models
 from bedrock_nb.server.control import OPERATIONS
+from bedrock_nb.server.own_models import OWN
 from bedrock_nb.server.refusal import Refusal
 
 THINKING = {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}}}
@@ -59,7 +60,7 @@ def test_a_model_may_be_named_by_the_arn_that_the_catalogue_gives():
 
 def test_every_model_of_this_server_is_in_its_catalogue():
     """Whoever lists the models finds those that only this server has."""
-    assert set(OWN.values()) <= {model.id for model in models()}
+    assert set(OWN.values()) <= {model.id for model in all_models()}
 
 
 # -- the one that draws ----------------------------------------------------------------------------

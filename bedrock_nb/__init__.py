@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream, metrics, models, plot, render, server
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
+    from bedrock_nb.content import (
+        add_assistant_message,
+        add_user_message,
+        assistant,
+        audio,
+        cache_point,
+        document,
+        guarded,
+        image,
+        search_result,
+        user,
+        video,
+    )
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.live import live
     from bedrock_nb.message import Message
@@ -31,7 +44,7 @@ if TYPE_CHECKING:
     from bedrock_nb.request import Request
     from bedrock_nb.settings import configure
     from bedrock_nb.streaming import resume, stream
-    from bedrock_nb.table import events, summary
+    from bedrock_nb.table import events, summary, tool_calls
     from bedrock_nb.tap import watch
     from bedrock_nb.timeouts import Timeouts
 
@@ -46,12 +59,20 @@ _PUBLIC: dict[str, str | None] = {
     "Reply": "reply",
     "Request": "request",
     "Timeouts": "timeouts",
+    "add_assistant_message": "content",
+    "add_user_message": "content",
+    "assistant": "content",
+    "audio": "content",
+    "cache_point": "content",
     "check": "check",
     "configure": "settings",
     "connect": "client",
+    "document": "content",
     "errors": None,
     "events": "table",
     "eventstream": None,
+    "guarded": "content",
+    "image": "content",
     "live": "live",
     "metrics": None,
     "models": None,
@@ -59,9 +80,13 @@ _PUBLIC: dict[str, str | None] = {
     "recordings": "recording",
     "render": None,
     "resume": "streaming",
+    "search_result": "content",
     "server": None,
     "stream": "streaming",
     "summary": "table",
+    "tool_calls": "table",
+    "user": "content",
+    "video": "content",
     "watch": "tap",
 }
 
@@ -73,12 +98,20 @@ __all__ = [
     "Reply",
     "Request",
     "Timeouts",
+    "add_assistant_message",
+    "add_user_message",
+    "assistant",
+    "audio",
+    "cache_point",
     "check",
     "configure",
     "connect",
+    "document",
     "errors",
     "events",
     "eventstream",
+    "guarded",
+    "image",
     "live",
     "metrics",
     "models",
@@ -86,9 +119,13 @@ __all__ = [
     "recordings",
     "render",
     "resume",
+    "search_result",
     "server",
     "stream",
     "summary",
+    "tool_calls",
+    "user",
+    "video",
     "watch",
 ]
 

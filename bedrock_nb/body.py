@@ -21,11 +21,11 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from bedrock_nb.connection import Serving
+from bedrock_nb.content import own
 from bedrock_nb.errors import RequestError
 from bedrock_nb.intake import Intake, wire_arrivals
 from bedrock_nb.journal import configured
 from bedrock_nb.recording import Recording, recordings
-from bedrock_nb.request import own
 from bedrock_nb.timeouts import Deadline
 
 __all__ = ["Call", "TappedBody", "shut"]
@@ -39,7 +39,7 @@ _NEAR = 0.01
 
 
 class Call:
-    """One call of ``converse_stream``: when it began, was sent, and was answered (monotonic seconds)."""
+    """One call of a model: when it began, was sent, and was answered (monotonic seconds)."""
 
     def __init__(self, params: Mapping[str, Any], clock: Callable[[], float]) -> None:
         self.request: dict[str, Any] = own(params)  # callers change their list of messages afterwards
@@ -48,9 +48,11 @@ class Call:
         self.started = time.time()
         self.sent: list[float] = []  # one for each attempt
         self.headers: float | None = None
+        # Of an answer that is no stream: when all of it had left its socket, and its bytes.
+        self.whole: tuple[float, bytes] | None = None
         self.refused = 0  # HTTP status of the latest attempt, if that was an error
         self.envelope: dict[str, Any] = {}
-        self.serving = Serving()
+        self.serving = Serving(clock)
 
     def since(self) -> float:
         """Seconds since the call began."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Abandoned", "Serving", "notice"]
@@ -22,13 +24,25 @@ class Abandoned(BaseException):
 
 
 class Serving:
-    """The connection of one call, from when it is taken until it is given up; from any thread."""
+    """The connection of one call, from when it is taken until it is given up; from any thread.
+
+    Attributes
+    ----------
+    abandoned : bool
+        It was given up.
+    head : float or None
+        When the head of the latest response came, by ``clock``; botocore tells of a response that is no
+        stream only when all of it is there.
+    """
 
     _of_thread = threading.local()
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.abandoned = False
+        self.head: float | None = None
+        self._clock = clock
         self._connection: Any = None
+        self._socket: Any = None  # of a response that has begun
 
     def here(self) -> None:
         """From now on this thread's requests are those of this call."""
@@ -57,11 +71,15 @@ class Serving:
         if self.abandoned:
             raise Abandoned
 
+    def answered(self, sock: Any) -> None:
+        """The head of a response came; where it is the last of its connection, only it has the socket now."""
+        self.head, self._socket = self._clock(), sock
+
     def abandon(self) -> None:
         """Shut the connection down: whoever waits for it is woken, and the server hears of it."""
         self.abandoned = True
         connection = self._connection
-        found = getattr(connection, "sock", None)
+        found = getattr(connection, "sock", None) or self._socket
         # Between two attempts it is in the pool, or serves another call by now: that is not to be disturbed.
         if found is not None and connection.serving is self:
             with contextlib.suppress(OSError):  # closed meanwhile
@@ -71,7 +89,7 @@ class Serving:
 
     def over(self) -> None:
         """The connection may go back to its pool: it is not ours to shut any more."""
-        self._connection = None
+        self._connection = self._socket = None
 
 
 class _Telling:
@@ -95,6 +113,13 @@ class _Telling:
         if serving is not None:
             serving.by(self)
         return connected
+
+    def getresponse(self) -> Any:
+        sock = self.sock
+        response = super().getresponse()  # type: ignore[misc]
+        if self.serving is not None:
+            self.serving.answered(sock)
+        return response
 
 
 def notice(client: Any) -> None:

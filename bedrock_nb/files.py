@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,7 +24,7 @@ from bedrock_nb.errors import BedrockNbError, RecordingError
 if TYPE_CHECKING:
     from bedrock_nb.recording import Recording
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "write_text"]
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -34,11 +35,27 @@ def save(recording: Recording, path: str | os.PathLike[str], *, frames: bool = F
     target = lines.as_path(path)
     if frames and (recording.body is None or not any(recording.sizes)):
         raise _no_frames()
+    return _replaced(target, lambda file: _write(recording, file, frames), "recording")
+
+
+def write_text(path: str | os.PathLike[str], text: str, what: str) -> Path:
+    """Write a text file, mode 0600, all or nothing; ``what`` it is, for error messages.
+
+    Raises
+    ------
+    RecordingError
+        The file cannot be written.
+    """
+    return _replaced(lines.as_path(path), lambda file: file.write(text.encode()), what)
+
+
+def _replaced(target: Path, write: Callable[[BinaryIO], object], what: str) -> Path:
+    """Have a file written beside the old one, synced, and put in its place."""
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".recording.")
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{what}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                _write(recording, file, frames)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(target)
@@ -47,7 +64,7 @@ def save(recording: Recording, path: str | os.PathLike[str], *, frames: bool = F
             raise
     except (OSError, UnicodeEncodeError) as err:
         raise RecordingError(
-            f"The recording cannot be written to {target.name!r}: {lines.why(err)}.",
+            f"The {what} cannot be written to {target.name!r}: {lines.why(err)}.",
             remedy="Check that the folder exists and may be written to.",
         ) from None  # the cause would show the absolute path
     return target
@@ -71,11 +88,11 @@ def _write(recording: Recording, file: BinaryIO, frames: bool) -> None:
 def _lines(recording: Recording, frames: bool) -> Iterator[tuple[bytes, bool]]:
     """Every line but the last, and whether it is an event's."""
     yield lines.head_line(recording), False
-    marks = sorted(recording.marks.items(), key=lambda mark: mark[1])
+    beside, last = _beside(recording)
     body, begin = recording.body or b"", 0
     for t, read, nbytes, event in recording.rows():
-        while marks and marks[0][1] <= t and marks[0][0] != "closed":
-            yield _mark(recording, *marks.pop(0)), False
+        while beside and beside[0][0] <= t:
+            yield beside.pop(0)[1], False
         frame = None
         if frames and nbytes:
             frame = body[begin : begin + nbytes]
@@ -83,12 +100,20 @@ def _lines(recording: Recording, frames: bool) -> Iterator[tuple[bytes, bool]]:
                 raise _no_frames()
             begin += nbytes
         yield lines.event_line(event, t, read, nbytes, frame), True
-    for name, t in marks:
-        yield _mark(recording, name, t), False
+    for _, line in sorted([*beside, *last], key=itemgetter(0)):
+        yield line, False
 
 
-def _mark(recording: Recording, name: str, t: float) -> bytes:
-    return lines.mark_line(name, t, recording.envelope or None if name == "headers" else None)
+def _beside(recording: Recording) -> tuple[list[tuple[float, bytes]], list[tuple[float, bytes]]]:
+    """Lines beside those of events, with their times and in order of them; what stands after all events."""
+    envelope = recording.envelope or None
+    marks = {
+        name: (t, lines.mark_line(name, t, envelope if name == "headers" else None))
+        for name, t in list(recording.marks.items())  # other threads may mark
+    }
+    last = [marks.pop(name) for name in ("closed",) if name in marks]
+    tools = [(run.ended_s, lines.tool_line(run)) for run in list(recording.tools)]
+    return sorted([*marks.values(), *tools], key=itemgetter(0)), last
 
 
 def _no_frames() -> RecordingError:

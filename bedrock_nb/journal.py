@@ -48,6 +48,7 @@ class _State(NamedTuple):
 
     size: int
     events: int
+    tools: int
     digest: Any
     ended: bool
 
@@ -92,7 +93,7 @@ class Journal:
     ) -> None:
         settings.check_choice("durability", durability)
         self.durability, self._recording = durability, recording
-        self._state = _State(0, 0, hashlib.sha256(), False)
+        self._state = _State(0, 0, 0, hashlib.sha256(), False)
         self._pending: _State | None = None
         self._marks: dict[str, float] = {}
         # Reentrant: a signal's handler may end the journal that it interrupts.
@@ -121,7 +122,7 @@ class Journal:
 
     def _begin(self, head: bytes) -> None:
         self._append(head)
-        self._state = _State(len(head), 0, hashlib.sha256(head), False)
+        self._state = _State(len(head), 0, 0, hashlib.sha256(head), False)
         if self.durability != "crash":
             _sync(self._fd)
             _sync_folder(self.path.parent)
@@ -172,12 +173,22 @@ class Journal:
         self._put(line, events=1)
 
     def follow(self, recording: Recording) -> None:
-        """Write the marks that are new or have changed since the last call, and the envelope with them."""
-        if recording.marks == self._marks and recording.envelope == self._envelope:
+        """Write what is new since the last call: runs of tools, marks, and the envelope with them."""
+        known = len(recording.tools) == self._state.tools
+        if known and recording.marks == self._marks and recording.envelope == self._envelope:
             return
         if not self._is_ours():
             return
         with self._lock:
+            if self._pending is not None:
+                self._settle()
+            for run in recording.tools[self._state.tools :]:
+                try:
+                    line = lines.tool_line(run)
+                except lines.NO_FORM as err:
+                    self._stop(f"the run of a tool cannot be written as JSON ({err})")
+                    return
+                self._put(line, tools=1)
             marks, envelope = dict(recording.marks), dict(recording.envelope)  # other threads may mark
             due = {name: t for name, t in marks.items() if self._marks.get(name) != t}
             carrier = None
@@ -226,7 +237,7 @@ class Journal:
             return
         self._put(line, ended=True)
 
-    def _put(self, line: bytes, events: int = 0, ended: bool = False) -> None:
+    def _put(self, line: bytes, events: int = 0, tools: int = 0, ended: bool = False) -> None:
         """Write a line, whole; or stop."""
         with self._lock:
             if self._pending is not None:
@@ -236,7 +247,8 @@ class Journal:
                 return
             digest = was.digest.copy()
             digest.update(line)
-            now = self._pending = _State(was.size + len(line), was.events + events, digest, ended)
+            counts = was.events + events, was.tools + tools
+            now = self._pending = _State(was.size + len(line), *counts, digest, ended)
             try:
                 self._append(line)
                 if self.durability == "each":

@@ -1,14 +1,15 @@
 """A recording's parts <-> JSON lines that a person can read, and that a crash cannot spoil.
 
 Strategy: one line for each thing that happened, in its order. A head names format and version and holds the
-request; marks and events follow, payloads as the wire has them; an ``end`` closes with the status, the
-count and a SHA-256 of all lines before it. Only JSON in ASCII: nothing in a file is ever run, and every
-text comes back as it was, halves of surrogate pairs included. The deltas that make up nearly all of a reply
-take a short cut past the encoder of dicts.
+request; marks, events and runs of tools follow, payloads as the wire has them; an ``end`` closes with the
+status, the count of events and a SHA-256 of all lines before it. Only JSON in ASCII: nothing in a file is
+ever run, and every text comes back as it was, halves of surrogate pairs included. The deltas that make up
+nearly all of a reply take a short cut past the encoder of dicts.
 
     {"format": "bedrock-nb-recording", "version": 1, "request": {…}, "clock": "wire", "started": "2026-…"}
     {"t": 0.011, "mark": "headers", "envelope": {"request_id": …}}
     {"t": 0.301, "read": 2, "bytes": 176, "type": "contentBlockDelta", "payload": {…}}
+    {"t": 0.812, "tool": {"id": …, "name": …, "outcome": "success", …}}
     {"end": {"status": "complete", "events": 42, "sha256": …}}
 
 Not here: files. `files` writes and reads whole recordings, `journal` a line at a time.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_nb.errors import BedrockNbError, RecordingError
 from bedrock_nb.events import Event, ReasoningDelta, TextDelta, ToolInputDelta
+from bedrock_nb.toolruns import ToolRun, from_json, to_json
 from bedrock_nb.wire import from_wire, to_wire
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ __all__ = [
     "read_end",
     "read_head",
     "read_part",
+    "tool_line",
     "why",
 ]
 
@@ -95,6 +98,11 @@ def event_line(event: Event, t: float, read: int, nbytes: int, frame: bytes | No
     wire, payload = to_wire(event)
     line = {"t": round(t, 6), "read": read, "bytes": nbytes, "type": wire, "payload": payload}
     return _dump(line if frame is None else {**line, "frame": b64encode(frame).decode("ascii")})
+
+
+def tool_line(run: ToolRun) -> bytes:
+    """One call of a tool, at the time at which its result was there."""
+    return _dump({"t": round(run.ended_s, 6), "tool": to_json(run)})
 
 
 def end_line(
@@ -219,7 +227,7 @@ def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
 
 
 def read_part(recording: Recording, record: dict[str, Any], name: str, number: int) -> None:
-    """Take a mark or an event into the recording, from line ``number`` of the file called ``name``."""
+    """Take a mark, an event or a tool's run in, from line ``number`` of the file called ``name``."""
     try:
         _take(recording, record)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, BedrockNbError) as err:
@@ -258,6 +266,9 @@ def _take(recording: Recording, record: dict[str, Any]) -> None:
         recording.mark(str(record["mark"]), float(t))
         if "envelope" in record:  # the newest holds: a journal has one for each attempt
             recording.envelope = {} | record["envelope"]
+        return
+    if "tool" in record:
+        recording.tools.append(from_json(record["tool"], float(t)))
         return
     if type(wire) is not str:
         raise TypeError("type is no text")

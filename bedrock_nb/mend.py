@@ -25,7 +25,7 @@ from bedrock_nb.message import (
     UnknownBlock,
 )
 
-__all__ = ["BROKEN", "CANCELLED", "Keep", "resendable"]
+__all__ = ["BROKEN", "CANCELLED", "Keep", "resendable", "takes_back"]
 
 #: What the model reads in place of the result of a tool call that never ran.
 CANCELLED = "The answer was interrupted, so this tool call was cancelled: it has no result."
@@ -38,6 +38,11 @@ Keep: TypeAlias = Literal["signed", "drop", "keep"]
 # The patterns of botocore's model for toolUseId and name. Models do write other names at times.
 _ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+def takes_back(id: str, name: str) -> bool:
+    """Whether Converse takes a call of this id and name back, so that it can be given a result."""
+    return bool(_ID.fullmatch(id) and _NAME.fullmatch(name))
 
 
 def resendable(
@@ -100,8 +105,7 @@ def _legal(block: Block, reasoning: str) -> Block | None:
         case ToolUseBlock(type=str()):  # run by the service, with its result in the same answer: done with
             return None
         case ToolUseBlock(id, name, _, raw):
-            known = _ID.fullmatch(id) and _NAME.fullmatch(name)
-            return replace(block, raw=_whole(raw)) if known else None
+            return replace(block, raw=_whole(raw)) if takes_back(id, name) else None
         case ToolResultBlock():  # in an answer, of such a tool
             return None
         case ImageBlock(format, source):

@@ -6,8 +6,9 @@ it. A metric whose parts are missing is None, never a guess; a percentile from t
 
 Symbols: t0 the request (always 0); h response headers; e1 first event; c1 first content delta of any kind;
 v1 first visible text; cN last content delta; m the metadata event; N output tokens. A delta that is empty
-carries no content. A reply that was resumed has a seam, over which no gap and no pace is measured. Names
-and formulas of other tools: LLMeter 0.2, vLLM's benchmark, GuideLLM 0.8,
+carries no content. A reply that was resumed has a seam, over which no gap and no pace is measured; an answer
+that came whole, from a plain call, has no gaps and no pace at all, and all its moments are one. Names and
+formulas of other tools: LLMeter 0.2, vLLM's benchmark, GuideLLM 0.8,
 AIPerf 0.13, CloudWatch metrics of Amazon Bedrock, OpenTelemetry's conventions for generative AI (2026).
 """
 
@@ -19,10 +20,21 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from bedrock_nb.errors import RequestError
-from bedrock_nb.events import StreamFault, TextDelta
+from bedrock_nb.events import MessageStop, StreamFault, TextDelta
 from bedrock_nb.recording import Recording
+from bedrock_nb.toolruns import ToolRun, busy, spent
 
-__all__ = ["METRICS", "Facts", "Metric", "explain", "facts", "gap_pairs", "measure", "percentile"]
+__all__ = [
+    "METRICS",
+    "Facts",
+    "Metric",
+    "explain",
+    "facts",
+    "gap_pairs",
+    "measure",
+    "message_end",
+    "percentile",
+]
 
 
 class Facts(NamedTuple):
@@ -41,6 +53,9 @@ class Facts(NamedTuple):
     retries: int | None
     retry_s: float | None
     resumed: bool
+    whole: bool
+    end: float | None
+    tools: Sequence[ToolRun]
 
 
 def facts(recording: Recording) -> Facts:
@@ -49,7 +64,6 @@ def facts(recording: Recording) -> Facts:
     visible = (i for i in content if recording.kind(i) is TextDelta)
     first_visible = next(visible, None)
     at = [times[i] for i in content]
-    seams = recording.seams
     sent = [t for name, t in recording.marks.items() if name == "sent" or name.startswith("sent ")]
     usage = {name: n for name, n in meta.usage.items() if _count(n) is not None} if meta else {}
     return Facts(
@@ -59,19 +73,33 @@ def facts(recording: Recording) -> Facts:
         v1=None if first_visible is None else times[first_visible],
         cN=at[-1] if at else None,
         m=recording.time_of(meta) if meta else None,
-        gaps=[times[b] - times[a] for a, b in gap_pairs(content, seams)],
+        gaps=[times[b] - times[a] for a, b in gap_pairs(recording, content)],
         N=usage.get("outputTokens"),
         usage=usage,
         server_ms=_count(meta.latency_ms) if meta else None,
         retries=_count(recording.envelope.get("retries")),
         retry_s=max(sent) - min(sent) if sent else None,
-        resumed=bool(seams),
+        resumed=bool(recording.seams),
+        whole=recording.whole,
+        end=message_end(recording),
+        tools=tuple(recording.tools),
     )
 
 
-def gap_pairs(content: list[int], seams: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Neighbours among content deltas, by position, but for those on both sides of a seam."""
-    for a, b in pairwise(content):
+def message_end(recording: Recording) -> float | None:
+    """When the message stopped, or the last event of one that did not; None if nothing came."""
+    times = recording.times
+    stops = (times[i] for i in reversed(range(len(times))) if recording.kind(i) is MessageStop)
+    return next(stops, times[-1] if times else None)
+
+
+def gap_pairs(recording: Recording, content: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Neighbours among content deltas, by position, between which there is a gap.
+
+    There is none over a seam, and none in an answer that came whole.
+    """
+    seams = recording.seams
+    for a, b in pairwise(content if not recording.whole else ()):
         if not any(a < seam < b for seam in seams):
             yield a, b
 
@@ -126,9 +154,17 @@ def _plus(*names: str) -> Callable[[Facts], int | None]:
 
 
 def _tpot(f: Facts) -> float | None:
-    if f.c1 is None or f.cN is None or f.N is None or f.N < 2 or f.resumed:
+    if f.c1 is None or f.cN is None or f.N is None or f.N < 2 or f.resumed or f.whole:
         return None
     return (f.cN - f.c1) / (f.N - 1)
+
+
+def _tool_s(f: Facts) -> float | None:
+    return spent(busy(f.tools)) if f.tools else None
+
+
+def _tool_overlap_s(f: Facts) -> float | None:
+    return spent(busy(f.tools), f.end) if f.tools and f.end is not None else None
 
 
 def _output_tps(f: Facts) -> float | None:
@@ -312,6 +348,27 @@ _METRICS = (
         "N: output tokens, reasoning included; Bedrock counts it, nobody can from the deltas.",
         lambda f: f.N,
         {"LLMeter": "num_tokens_output", "AIPerf": "OSL", "OpenTelemetry": "gen_ai.usage.output_tokens"},
+    ),
+    Metric(
+        "tool_calls",
+        "count",
+        "number of tool runs",
+        "Calls of tools that the message asked for and a conversation answered, whatever came of them.",
+        lambda f: len(f.tools),
+    ),
+    Metric(
+        "tool_s",
+        "s",
+        "length of the union of all runs",
+        "How long at least one tool ran: tools that run side by side count once.",
+        _tool_s,
+    ),
+    Metric(
+        "tool_overlap_s",
+        "s",
+        "the part of tool_s before messageStop",
+        "What it gained to let tools run while their message still streamed.",
+        _tool_overlap_s,
     ),
 )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args,
 
 from bedrock_nb import files
 from bedrock_nb.assembly import fold
+from bedrock_nb.content import own
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.events import (
     CONTENT,
@@ -36,7 +37,7 @@ from bedrock_nb.events import (
     ToolUse,
 )
 from bedrock_nb.message import Message
-from bedrock_nb.request import own
+from bedrock_nb.toolruns import ToolRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,12 @@ class Recording:
         What the times are times of: bytes leaving the socket, dicts handed on by botocore, or a plan.
     started : float, optional
         Wall-clock time of the request, seconds since the epoch.
+
+    Attributes
+    ----------
+    tools : list of ToolRun
+        The calls of tools that the message asked for, as they ended: some of them after the reply, so that
+        its journal has only those that were known at its end. `save` writes all that there are.
     """
 
     #: Whether events are kept.
@@ -107,6 +114,7 @@ class Recording:
         self.marks: dict[str, float] = {}
         self.status: Status = "streaming"
         self.problems: list[str] = []
+        self.tools: list[ToolRun] = []
         self.times, self.reads, self.sizes = array("d"), array("I"), array("I")
         self._codes, self._blocks = array("B"), array("I")
         self._ends = array("I")  # where each event's text ends in _text
@@ -266,6 +274,16 @@ class Recording:
     def model(self) -> str:
         """The model id that was asked; empty if the request is not known."""
         return str(self.request.get("modelId", ""))
+
+    @property
+    def operation(self) -> str:
+        """The API's name of the call: ``ConverseStream``, or ``Converse`` for a plain one."""
+        return str(self.envelope.get("operation") or "ConverseStream")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came whole, from a plain call: then nothing in it has a time of its own."""
+        return self.operation == "Converse"
 
     @property
     def stop_reason(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Recordings -> tidy DataFrames: a row per event, a row per reply.
+"""Recordings -> tidy DataFrames: a row per event, a row per reply, a row per call of a tool.
 
 Strategy: columns in, columns out: all recordings fill the same lists, and pandas sees them once. Units are
 in the names; times are seconds since the request. What is not known is missing (NaN or <NA>), never 0.
@@ -14,10 +14,19 @@ from typing import Any
 import pandas as pd
 
 from bedrock_nb.errors import RequestError
-from bedrock_nb.metrics import METRICS, facts, gap_pairs, measure
+from bedrock_nb.metrics import METRICS, facts, gap_pairs, measure, message_end
 from bedrock_nb.recording import Recording
+from bedrock_nb.toolruns import busy, in_order, spent
 
-__all__ = ["EVENT_COLUMNS", "SUMMARY_COLUMNS", "as_recordings", "events", "summary"]
+__all__ = [
+    "EVENT_COLUMNS",
+    "SUMMARY_COLUMNS",
+    "TOOL_COLUMNS",
+    "as_recordings",
+    "events",
+    "summary",
+    "tool_calls",
+]
 
 _NAN = float("nan")
 
@@ -39,6 +48,23 @@ EVENT_COLUMNS: dict[str, str] = {
 #: Columns of `summary` before the labels.
 SUMMARY_COLUMNS: tuple[str, ...] = ("model", "status", "stop_reason", *METRICS, "request_id")
 
+#: Columns of `tool_calls` and their types.
+TOOL_COLUMNS: dict[str, str] = {
+    "recording": "int64",
+    "name": "str",
+    "id": "str",
+    "outcome": "str",
+    "eager": "bool",
+    "asked_s": "float64",
+    "began_s": "float64",
+    "ended_s": "float64",
+    "waited_s": "float64",
+    "run_s": "float64",
+    "message_s": "float64",
+    "overlap_s": "float64",
+    "error": "str",
+}
+
 _WHOLE = ("token", "count", "ms")
 _KIND_OF = dict.fromkeys(SUMMARY_COLUMNS, "str") | {
     name: "Int64" if metric.unit in _WHOLE else "float64" for name, metric in METRICS.items()
@@ -46,7 +72,7 @@ _KIND_OF = dict.fromkeys(SUMMARY_COLUMNS, "str") | {
 
 
 def as_recordings(source: Any) -> list[Recording]:
-    """The recordings in anything that holds some: one, a reply, a path, or any collection of these.
+    """The recordings in anything that holds some: one, a reply, a turn, a path, or any collection of these.
 
     Raises
     ------
@@ -57,6 +83,9 @@ def as_recordings(source: Any) -> list[Recording]:
     """
     if isinstance(source, Recording):
         return [source]
+    several = getattr(source, "recordings", None)  # of a turn or a conversation: a recording per round
+    if isinstance(several, list) and all(isinstance(one, Recording) for one in several):
+        return list(several)
     if isinstance(getattr(source, "recording", None), Recording):
         return [source.recording]
     if isinstance(source, str | os.PathLike):
@@ -65,7 +94,7 @@ def as_recordings(source: Any) -> list[Recording]:
         return [recording for item in source for recording in as_recordings(item)]
     raise RequestError(
         f"A {type(source).__name__} is no recording.",
-        remedy="Give a Recording, a Reply, the path of a recording, or a list of these.",
+        remedy="Give a Recording, a Reply, a turn, the path of a recording, or a list of these.",
     )
 
 
@@ -81,10 +110,11 @@ def events(source: Any) -> pd.DataFrame:
     pandas.DataFrame
         ``recording`` (position in ``source``), ``seq`` (missing for marks), ``t_s`` (seconds since the
         request), ``gap_s`` (seconds since the content delta before; only for content deltas after the
-        first, and not over a seam, so that the column pooled is vLLM's ITL), ``type``, ``block``, ``text``,
-        ``chars``, ``bytes`` (of the frame), ``tokens_est`` (the exact output tokens shared out by length of
-        text), ``read`` (number of the network read: events with the same one came in one burst). Half of a
-        surrogate pair, which models do send and Arrow's strings refuse, is shown as U+FFFD in ``text``.
+        first, not over a seam and not in an answer that came whole, so that the column pooled is vLLM's
+        ITL), ``type``, ``block``, ``text``, ``chars``, ``bytes`` (of the frame), ``tokens_est`` (the exact
+        output tokens shared out by length of text), ``read`` (number of the network read: events with the
+        same one came in one burst). Half of a surrogate pair, which models do send and Arrow's strings
+        refuse, is shown as U+FFFD in ``text``.
     """
     columns: dict[str, list[Any]] = {name: [] for name in EVENT_COLUMNS}
     for number, recording in enumerate(as_recordings(source)):
@@ -99,7 +129,7 @@ def _event_columns(number: int, recording: Recording) -> dict[str, list[Any]]:
     texts = [recording.text_of(i) for i in range(n)]
     content = [i for i in recording.content() if i < n]
     gaps, tokens = [_NAN] * n, [_NAN] * n
-    for before, i in gap_pairs(content, recording.seams):
+    for before, i in gap_pairs(recording, content):
         gaps[i] = times[i] - times[before]
     whole = sum(len(texts[i]) for i in content)
     out_tokens = facts(recording).N
@@ -170,3 +200,38 @@ def summary(source: Any) -> pd.DataFrame:
             name = f"label_{name}"
         columns[name] = [recording.labels.get(label) for recording in recordings]
     return _frame(columns, _KIND_OF)
+
+
+def tool_calls(source: Any) -> pd.DataFrame:
+    """A row per call of a tool: what came of it, when it ran, and what it gained to begin early.
+
+    Parameters
+    ----------
+    source : Recording, Reply, turn, conversation, path, or a collection of these
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``recording`` (position in ``source``), ``name``, ``id``, ``outcome`` (see `toolruns.Outcome`),
+        ``eager`` (let run before the message had ended), the moments ``asked_s``, ``began_s`` and
+        ``ended_s`` in seconds since the recording's request, ``waited_s`` (for approval), ``run_s`` (ended -
+        began), ``message_s`` (when the message stopped, or its last event), ``overlap_s`` (the part of the
+        run before ``message_s``: time that nobody had to wait), ``error`` (what the model was told went
+        wrong). A call that never ran has no ``began_s``, ``run_s`` and ``overlap_s``.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in TOOL_COLUMNS}
+    for number, recording in enumerate(as_recordings(source)):
+        end = message_end(recording)
+        for run in in_order(recording.tools):
+            ran = busy([run])
+            row = {name: getattr(run, name, None) for name in TOOL_COLUMNS} | {
+                "recording": number,
+                "run_s": spent(ran) if ran else None,
+                "message_s": end,
+                "overlap_s": spent(ran, end) if ran and end is not None else None,
+            }
+            for name, values in columns.items():
+                values.append(row[name])
+    for name in ("name", "id", "error"):  # a model's words
+        columns[name] = _sound(columns[name])
+    return _frame(columns, TOOL_COLUMNS)

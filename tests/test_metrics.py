@@ -27,7 +27,7 @@ from bedrock_nb.metrics import METRICS, explain, facts, measure, percentile
 from bedrock_nb.recording import Recording
 from tests.recordings import ROWS, USAGE, recorded, reply
 
-NOTHING = dict.fromkeys(METRICS)
+NOTHING = dict.fromkeys(METRICS) | {"tool_calls": 0}
 CACHED = {
     "inputTokens": 10,
     "cacheReadInputTokens": 200,
@@ -38,8 +38,8 @@ CACHED = {
 
 
 def known(recording: Recording) -> dict[str, float]:
-    """The metrics that this recording has."""
-    return {name: value for name, value in measure(recording).items() if value is not None}
+    """The metrics that this recording has, but for its calls of tools if there are none."""
+    return {name: value for name, value in measure(recording).items() if value != NOTHING[name]}
 
 
 # -- the formulas ----------------------------------------------------------------------------------
@@ -67,6 +67,9 @@ def test_every_formula_on_a_reply_by_hand():
         "cache_write_tokens": 0,
         "total_input_tokens": 9,
         "output_tokens": 4,
+        "tool_calls": 0,
+        "tool_s": None,
+        "tool_overlap_s": None,
     }
 
 
@@ -128,7 +131,7 @@ def test_the_last_metadata_counts():
 
 
 def test_an_empty_recording_has_no_numbers():
-    """Every metric is there, and None."""
+    """Every metric is there, and None; that no tool was called is known."""
     assert measure(Recording()) == NOTHING
 
 
@@ -302,6 +305,9 @@ def test_the_table_has_the_metrics_of_the_design():
         "cache_write_tokens",
         "total_input_tokens",
         "output_tokens",
+        "tool_calls",
+        "tool_s",
+        "tool_overlap_s",
     ]
 
 

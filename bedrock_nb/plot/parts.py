@@ -121,8 +121,8 @@ def dissect(recording: Recording) -> Anatomy:
     begun = min((t for t in (known.c1, *(band.begin for band in blocks)) if t is not None), default=end)
     model = _line(recording.model.rpartition("/")[2])  # of an ARN the last part: no account number
     return Anatomy(
-        title=f"Anatomy of one stream: {model or 'unknown model'}",
-        summary=_summary(known, bars),
+        title=f"Anatomy of one {'plain call' if known.whole else 'stream'}: {model or 'unknown model'}",
+        summary=_summary(known, bars, len(blocks)),
         notes=tuple(_notes(recording, known)),
         marks=tuple(marks),
         bands=(*_waits(known.h, begun), *blocks),
@@ -150,10 +150,12 @@ def _marks(recording: Recording, known: Facts) -> list[Mark]:
     mode = seam.mode if isinstance(seam, Seam) else ""
     error = recording.error
     fault = error.code if isinstance(error, ServiceFault) else type(error).__name__
+    came = known.e1 if known.whole else None  # of an answer that came whole, that is all there is to say
     moments: tuple[tuple[str, float | None, str, int], ...] = (
         ("request", 0.0, "request", 5),
         ("sent", recording.marks.get("sent"), "sent", 2),
         ("headers", known.h, "headers", 7),
+        ("whole answer", came, f"whole answer ({_line(recording.stop_reason)})", 9),
         ("first event", known.e1, "first event", 3),
         ("first content", known.c1, "first content", 8),
         ("seam", latest.get(Seam), _SEAMS.get(mode, mode), 7),
@@ -164,7 +166,15 @@ def _marks(recording: Recording, known: Facts) -> list[Mark]:
         ("fault", latest.get(StreamFault), f"failed: {_line(fault)}", 9),
         ("closed", closed, "cancelled" if recording.status == "cancelled" else "cut off", 9),
     )
-    return [Mark(name, t, text, rank) for name, t, text, rank in moments if t is not None]
+    return [
+        Mark(name, t, text, rank)
+        for name, t, text, rank in moments
+        if t is not None and not (came is not None and name in _OF_STREAMS)
+    ]
+
+
+#: Moments that an answer which came whole does not have.
+_OF_STREAMS = ("first event", "first content", "first visible text", "last content", "stop", "metadata")
 
 
 def _waits(headers: float | None, begun: float) -> Iterator[Band]:
@@ -210,6 +220,11 @@ def _bars(recording: Recording) -> Iterator[Bar]:
 
 def _spans(recording: Recording, known: Facts) -> Iterator[Span]:
     """TTFT, TTFVT where it is another, TTLT, and the longest gap between two deltas."""
+    if known.whole:
+        if known.cN is not None:
+            text = f"TTFT = TTLT {duration(known.cN)}: first and last token came together"
+            yield Span("ttlt", 0.0, known.cN, text)
+        return
     if known.c1 is not None:
         yield Span("ttft", 0.0, known.c1, f"TTFT {duration(known.c1)}: time to first token")
     if known.v1 is not None and known.v1 != known.c1:
@@ -217,15 +232,16 @@ def _spans(recording: Recording, known: Facts) -> Iterator[Span]:
     if known.cN is not None:
         last = "to last token" if recording.stop_reason is not None else "until the last token that came"
         yield Span("ttlt", 0.0, known.cN, f"TTLT {duration(known.cN)}: time {last}")
-    pairs = gap_pairs(recording.content(), recording.seams)
+    pairs = gap_pairs(recording, recording.content())
     waits = ((recording.times[a], recording.times[b]) for a, b in pairs)
     begin, end = max(waits, key=lambda pair: pair[1] - pair[0], default=(0.0, 0.0))
     if end > begin:
         yield Span("gap", begin, end, f"longest gap {duration(end - begin)}")
 
 
-def _summary(known: Facts, bars: Sequence[Bar]) -> str:
-    parts = [count(len(bars), "content delta"), count(sum(bar.chars for bar in bars), "character")]
+def _summary(known: Facts, bars: Sequence[Bar], blocks: int) -> str:
+    pieces = count(blocks, "block") if known.whole else count(len(bars), "content delta")
+    parts = [pieces, count(sum(bar.chars for bar in bars), "character")]
     if known.N is not None:
         parts.append(count(known.N, "output token"))
     median = percentile(known.gaps, 0.5)
@@ -250,6 +266,8 @@ def _notes(recording: Recording, known: Facts) -> Iterator[str]:
         yield f"Failed: {_line(recording.error.what).rstrip('.')}."
     elif recording.status in _ENDINGS:
         yield _ENDINGS[recording.status]
+    if known.whole and known.e1 is not None:
+        yield "A plain call (Converse): all came at once, so nothing in the answer has a time of its own."
     lacking = [] if known.h is not None or recording.clock == "schedule" else ["headers"]
     if len(recording):
         seen = {"content": known.c1, "stop": recording.stop_reason, "metadata": known.m}

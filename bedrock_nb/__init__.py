@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bedrock_nb.table import events, summary, tool_calls
     from bedrock_nb.tap import watch
     from bedrock_nb.timeouts import Timeouts
+    from bedrock_nb.tools import ToolContext, tool
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ _PUBLIC: dict[str, str | None] = {
     "Reply": "reply",
     "Request": "request",
     "Timeouts": "timeouts",
+    "ToolContext": "tools",
     "add_assistant_message": "content",
     "add_user_message": "content",
     "assistant": "content",
@@ -84,6 +86,7 @@ _PUBLIC: dict[str, str | None] = {
     "server": None,
     "stream": "streaming",
     "summary": "table",
+    "tool": "tools",
     "tool_calls": "table",
     "user": "content",
     "video": "content",
@@ -98,6 +101,7 @@ __all__ = [
     "Reply",
     "Request",
     "Timeouts",
+    "ToolContext",
     "add_assistant_message",
     "add_user_message",
     "assistant",
@@ -123,6 +127,7 @@ __all__ = [
     "server",
     "stream",
     "summary",
+    "tool",
     "tool_calls",
     "user",
     "video",

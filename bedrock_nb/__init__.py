@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from bedrock_nb.reply import Reply
     from bedrock_nb.request import Request
     from bedrock_nb.settings import configure
-    from bedrock_nb.streaming import resume, stream
+    from bedrock_nb.streaming import chat, resume, stream
     from bedrock_nb.table import events, summary, tool_calls
     from bedrock_nb.tap import watch
     from bedrock_nb.timeouts import Timeouts
@@ -66,6 +66,7 @@ _PUBLIC: dict[str, str | None] = {
     "assistant": "content",
     "audio": "content",
     "cache_point": "content",
+    "chat": "streaming",
     "check": "check",
     "configure": "settings",
     "connect": "client",
@@ -107,6 +108,7 @@ __all__ = [
     "assistant",
     "audio",
     "cache_point",
+    "chat",
     "check",
     "configure",
     "connect",

@@ -38,11 +38,10 @@ from bedrock_nb.errors import (
     fault_to_wire,
     without_accounts,
 )
-from bedrock_nb.events import MessageStop, Metadata
 from bedrock_nb.metrics import measure
 from bedrock_nb.recording import Recording, Unrecorded
 
-__all__ = ["LOG", "log", "log_call"]
+__all__ = ["LOG", "log"]
 
 LOG = logging.getLogger("bedrock_nb.audit")
 LOG.addHandler(logging.NullHandler())  # nothing is printed unless somebody sets logging up
@@ -65,17 +64,13 @@ _OUR_WORDS = (
 )
 
 
-def log(
-    recording: Recording, operation: str = "ConverseStream", *, error: BaseException | None = None
-) -> None:
-    """Log a streamed reply that has ended.
+def log(recording: Recording, *, error: BaseException | None = None) -> None:
+    """Log a reply that has ended.
 
     Parameters
     ----------
     recording : Recording
         With its status and its mark ``closed``.
-    operation : str
-        The API's name of the call.
     error : exception, optional
         What ended it, where the recording does not hold that: a call that was never sent has no events.
     """
@@ -83,33 +78,11 @@ def log(
         _level(recording.status),
         lambda: _line(
             recording,
-            operation,
             error or recording.error,
             recording.passed if isinstance(recording, Unrecorded) else len(recording),
             lambda: _answer(recording),
         ),
     )
-
-
-def log_call(
-    request: Mapping[str, Any], outcome: Mapping[str, Any] | BaseException, started: float, duration_s: float
-) -> None:
-    """Log a plain call of ``converse``.
-
-    Parameters
-    ----------
-    request : mapping
-        Its keyword arguments.
-    outcome : mapping or exception
-        What it returned or raised; what is no `Exception` (an interrupt) counts as cancelled.
-    started : float
-        Wall-clock time of the call, seconds since the epoch.
-    duration_s : float
-        How long it took.
-    """
-    error = outcome if isinstance(outcome, BaseException) else None
-    status = "complete" if error is None else "error" if isinstance(error, Exception) else "cancelled"
-    _emit(_level(status), lambda: _call_line(request, outcome, status, started, duration_s))
 
 
 def _level(status: str) -> int:
@@ -128,24 +101,8 @@ def _emit(level: int, line: Callable[[], dict[str, Any]]) -> None:
 # -- the line --------------------------------------------------------------------------------------
 
 
-def _call_line(
-    request: Mapping[str, Any], outcome: Any, status: Any, started: float, duration_s: float
-) -> dict[str, Any]:
-    recording = Recording(request, started=started)
-    recording.status = status
-    recording.mark("closed", duration_s)
-    if isinstance(outcome, BaseException):
-        return _line(recording, "Converse", outcome, None, lambda: None)
-    recording.envelope = _envelope(outcome)
-    recording.append(MessageStop(outcome.get("stopReason") or ""), duration_s)
-    latency = (outcome.get("metrics") or {}).get("latencyMs")
-    recording.append(Metadata(outcome.get("usage") or {}, latency), duration_s)
-    return _line(recording, "Converse", None, None, lambda: (outcome.get("output") or {}).get("message"))
-
-
 def _line(
     recording: Recording,
-    operation: str,
     error: BaseException | None,
     events: int | None,
     answer: Callable[[], Any],
@@ -158,7 +115,7 @@ def _line(
     started = recording.started
     line = {
         "time": None if started is None else _iso(started),
-        "operation": operation,
+        "operation": recording.operation,
         "model": without_accounts(recording.model) or None,
         "request_id": said["request_id"] or None,
         "status": recording.status,

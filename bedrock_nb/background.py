@@ -78,9 +78,9 @@ class Kept:
         """Whether the foremost view is so far behind that the network must wait."""
         return self.buffer is not None and not self._coalesces and self.count - self.taken > self.buffer
 
-    def since(self, seq: int) -> tuple[list[Event], int]:
+    def since(self, seq: int, end: int | None = None) -> tuple[list[Event], int]:
         """Events from number ``seq`` on, those of the fold included, and the number that follows them."""
-        end, derived, out = self.count, self._intake.derived, list[Event]()
+        end, derived, out = self.count if end is None else end, self._intake.derived, list[Event]()
         for i in range(seq, end):
             out.append(self._recording.event(i))
             out.extend(derived.get(i, ()))

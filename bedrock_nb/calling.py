@@ -4,12 +4,13 @@ Strategy: both are a `Source`: arrivals to fill a recording with, a way to end i
 to let go. `Calling` makes its call in a thread of its own and waits for that thread no longer than the time
 limits leave: so name servers, handshakes, boto3's pauses between attempts and a model that thinks for minutes
 can all be given up at once, by a limit, a Stop button or an interrupt. The thread then ends by itself: its
-connection is shut down.
+connection is shut down. A plain call (Converse) goes the same way; all of its answer comes with its head.
 """
 
 from __future__ import annotations
 
 import contextvars
+import json
 import random
 import threading
 import time
@@ -33,13 +34,14 @@ from bedrock_nb.errors import (
     ThrottlingFault,
 )
 from bedrock_nb.events import MessageStart, StreamFault
-from bedrock_nb.intake import Arrival, as_our_error, parsed_arrivals, wire_arrivals
+from bedrock_nb.intake import Arrival, as_our_error, parsed_arrivals, whole_arrivals, wire_arrivals
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.tap import calling, clock_of, envelope, install, tapped, timeouts_of, unwired
 from bedrock_nb.timeouts import Deadline, Timeouts
+from bedrock_nb.whole import Whole, jsonable, plain_params
 
-__all__ = ["Calling", "Given", "Source", "backoff"]
+__all__ = ["Calling", "Given", "Source", "backoff", "check_members"]
 
 
 class Source(Protocol):
@@ -100,10 +102,13 @@ def _stream_of(response: Any) -> Any:
 
 
 def _read(
-    body: TappedBody | _Parsed, call: Call, recording: Recording, deadline: Deadline
+    body: TappedBody | _Parsed | Whole, call: Call, recording: Recording, deadline: Deadline
 ) -> Iterator[Arrival]:
     if isinstance(body, TappedBody):
         return wire_arrivals(body, recording, deadline)
+    if isinstance(body, Whole):  # in time, however late it is looked at
+        recording.clock = body.clock
+        return whole_arrivals(body)
     recording.clock = "parsed"
     return _limited(parsed_arrivals(body.dicts, call.since), deadline)
 
@@ -170,12 +175,12 @@ _RETRIED = (ThrottlingFault, ServiceUnavailableFault)
 
 
 class Calling:
-    """A call of ``converse_stream``, from before its connection to the end of its body.
+    """A call of a model, from before its connection to the end of its body.
 
     Parameters
     ----------
     client : boto3 bedrock-runtime client
-        Or any object with its ``converse_stream``.
+        Or any object with its ``converse_stream``, and with its ``converse`` for a plain call.
     params : mapping
         Its keyword arguments.
     timeouts : Timeouts, optional
@@ -185,6 +190,9 @@ class Calling:
         shown. Attempts before the head are boto3's own affair.
     pause : function
         From the number of a retry to the seconds to wait before it.
+    streaming : bool
+        False makes the plain call: the arguments are those of ``converse_stream`` all the same. It is
+        refused and never begun with a fault, so ``retries`` has nothing to do.
 
     Raises
     ------
@@ -200,10 +208,12 @@ class Calling:
         *,
         retries: int = 0,
         pause: Callable[[int], float] = backoff,
+        streaming: bool = True,
     ) -> None:
-        install(client)
-        _check_members(client, params)
-        self.client, self.opened = client, False
+        install(client, streaming=streaming)
+        check_members(client, params)
+        params = params if streaming else plain_params(params)
+        self.client, self.opened, self.streaming = client, False, streaming
         self._params, self._retries, self._pause = params, retries, pause
         self.call = Call(params, clock_of(client))
         self.since = self.call.since
@@ -212,10 +222,12 @@ class Calling:
         self._changed = threading.Condition()
         self._stopped = False
         self._response: Mapping[str, Any] | BaseException | None = None
-        self._body: TappedBody | _Parsed | None = None
+        self._body: TappedBody | _Parsed | Whole | None = None
 
     def arrivals(self, recording: Recording) -> Iterator[Arrival]:
         """The head, which brings no event; then what came, one network read at a time."""
+        if not self.streaming:
+            recording.envelope["operation"] = "Converse"
         for attempt in range(1, self._retries + 2):
             body = self._open(recording)
             yield self.call.since(), 0, []
@@ -232,7 +244,7 @@ class Calling:
             yield from arrivals
             return
 
-    def _open(self, recording: Recording) -> TappedBody | _Parsed:
+    def _open(self, recording: Recording) -> TappedBody | _Parsed | Whole:
         """Call, and wait for the response's head."""
         threading.Thread(
             target=contextvars.copy_context().run, args=(self._run,), name="bedrock_nb.call", daemon=True
@@ -278,9 +290,14 @@ class Calling:
     def _run(self) -> None:
         """In a thread: what may block for long, and what nobody can interrupt."""
         calling(self.call)
+        found: TappedBody | Whole | None
         try:
-            response: Any = self.client.converse_stream(**self._params)
-            found = tapped(response["stream"]) if isinstance(response, Mapping) else None
+            if self.streaming:
+                response: Any = self.client.converse_stream(**self._params)
+                found = tapped(response["stream"]) if isinstance(response, Mapping) else None
+            else:
+                response = self.client.converse(**self._params)
+                found = self._whole(response)
         except BaseException as err:
             response, found = err, None
         finally:
@@ -293,6 +310,13 @@ class Calling:
                 return
         if found is not None:  # too late: nobody wants it any more
             found.close()
+
+    def _whole(self, response: Any) -> Whole:
+        """The answer of a plain call: its own JSON, which has all that botocore's model does not know yet."""
+        if self.call.whole is None:  # it was never on a wire: a stub's, a stand-in's
+            return Whole(jsonable(response), self.call.since(), "parsed")
+        t, body = self.call.whole
+        return Whole(json.loads(body), t - self.call.t0, "wire")
 
     def _ours(self, err: BaseException) -> BaseException:
         if isinstance(err, EndpointConnectionError) and _is_loopback(self.client):
@@ -320,7 +344,8 @@ class Calling:
     def instead(self, params: Mapping[str, Any]) -> None:
         """Ask for something else, on the same clock and within the same limits."""
         with self._changed:
-            self._params, self._response, self._body = params, None, None
+            self._params = params if self.streaming else plain_params(params)
+            self._response = self._body = None
 
     def left(self) -> float:
         """Seconds until the limit of the whole reply."""
@@ -366,7 +391,7 @@ def _is_loopback(client: Any) -> bool:
     return urlsplit(client.meta.endpoint_url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
-def _check_members(client: Any, params: Mapping[str, Any]) -> None:
+def check_members(client: Any, params: Mapping[str, Any]) -> None:
     """Name a misspelt argument: botocore's own list knows nothing of the short names."""
     try:
         known = set(client.meta.service_model.operation_model("ConverseStream").input_shape.members)

@@ -10,7 +10,6 @@ An event is in the journal, if there is one, before anybody is handed it.
 from __future__ import annotations
 
 import weakref
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPException
 from typing import Any, Protocol, TypeAlias
@@ -53,9 +52,18 @@ from bedrock_nb.eventstream import Frame, FrameDecoder, encode
 from bedrock_nb.journal import Journal
 from bedrock_nb.recording import Recording, Status, recordings
 from bedrock_nb.timeouts import Deadline
+from bedrock_nb.whole import Whole, events_of, jsonable
 from bedrock_nb.wire import from_frame, from_wire
 
-__all__ = ["Arrival", "Body", "Intake", "as_our_error", "parsed_arrivals", "wire_arrivals"]
+__all__ = [
+    "Arrival",
+    "Body",
+    "Intake",
+    "as_our_error",
+    "parsed_arrivals",
+    "whole_arrivals",
+    "wire_arrivals",
+]
 
 
 class Body(Protocol):
@@ -118,16 +126,12 @@ def parsed_arrivals(stream: Iterable[Mapping[str, Any]], since: Callable[[], flo
     """botocore's dicts -> events: for a response whose bytes we cannot have."""
     for number, member in enumerate(stream, 1):
         t = since()
-        yield t, number, [(from_wire(wire, _jsonable(payload)), 0) for wire, payload in member.items()]
+        yield t, number, [(from_wire(wire, jsonable(payload)), 0) for wire, payload in member.items()]
 
 
-def _jsonable(node: Any) -> Any:
-    """botocore's dicts hold blobs as bytes; the wire's JSON, which `from_wire` reads, as base64."""
-    if isinstance(node, bytes):
-        return b64encode(node).decode("ascii")
-    if isinstance(node, dict):
-        return {k: _jsonable(v) for k, v in node.items()}
-    return [_jsonable(v) for v in node] if isinstance(node, list) else node
+def whole_arrivals(whole: Whole) -> Iterator[Arrival]:
+    """A plain answer -> events, all of them at the time at which it was there."""
+    yield whole.t, 1, [((event,), 0) for event in events_of(whole.answer)]
 
 
 def as_our_error(err: Exception) -> BedrockNbError:

@@ -99,7 +99,7 @@ Block: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Message:
     """One turn: a role and its content blocks.
 
@@ -108,7 +108,11 @@ class Message:
 
     role: str
     content: tuple[Block, ...] = ()
-    partial: bool = field(default=False, compare=False, repr=False)
+    partial: bool = field(default=False, compare=False)
+
+    def __repr__(self) -> str:
+        unfinished = ", partial=True" if self.partial else ""
+        return f"Message(role={self.role!r}, content={self.content!r}{unfinished})"
 
     @property
     def text(self) -> str:

@@ -19,15 +19,23 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, get_args
 
-from bedrock_nb import metrics, settings
+from bedrock_nb import metrics, settings, structured
 from bedrock_nb.background import Kept, Pump, WhenFull, Window
 from bedrock_nb.calling import Given, Source
 from bedrock_nb.check import check
-from bedrock_nb.errors import FrameError, RecordingError, RequestError, StreamError
+from bedrock_nb.errors import (
+    BedrockNbError,
+    FrameError,
+    RecordingError,
+    RequestError,
+    StreamError,
+    StructuredOutputError,
+)
 from bedrock_nb.events import Event, MessageComplete, Seam, StreamFault, TextDelta, ToolUse
 from bedrock_nb.eventstream import Frame, FrameDecoder
 from bedrock_nb.intake import Intake
@@ -42,6 +50,10 @@ __all__ = ["Keeping", "Observer", "Reply"]
 
 T = TypeVar("T")
 
+# How much of an answer in JSON must be new before all of it is read again: less where a value may have ended.
+_GROWTH, _LEAST_GROWTH = 0.01, 0.001
+_STRUCTURE = frozenset('{}[]",:')
+
 
 class Keeping(NamedTuple):
     """What is kept of a reply, and how it is handed on; as `stream` documents it."""
@@ -54,6 +66,7 @@ class Keeping(NamedTuple):
     background: bool = False
     buffer: int | None = None
     when_full: WhenFull = "block"
+    schema: Any = None  # what `Reply.parsed` makes of the answer: as in `Request`
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -119,8 +132,12 @@ class Reply:
         self._begin(Given(response, timeouts or Timeouts()), keeping)
 
     @classmethod
-    def from_source(cls, source: Source, keeping: Keeping) -> Reply:
+    def from_source(
+        cls, source: Source, keeping: Keeping, made: Callable[[Reply], None] | None = None
+    ) -> Reply:
         """The reply of a source: one that is read by a thread already, or whose head is there.
+
+        ``made`` is told of it before the head is waited for.
 
         Raises
         ------
@@ -129,6 +146,8 @@ class Reply:
         """
         reply = cls.__new__(cls)
         reply._begin(source, keeping)
+        if made is not None:
+            made(reply)
         if not keeping.background:
             while not (source.opened or reply._intake.done):
                 with reply._lock:
@@ -144,6 +163,9 @@ class Reply:
         # A response that is there must not be lost because it cannot be journalled.
         journal = configured(self.recording) if source.opened else self._journal_of_its_own(keeping)
         self._source, self._lock = source, threading.RLock()
+        self._let_go = threading.Condition()  # notified when somebody has let go of the lock
+        self._waiting = 0  # views that wait for that
+        self._schema = keeping.schema
         self._intake = Intake(
             self.recording,
             source.arrivals(self.recording),
@@ -186,14 +208,15 @@ class Reply:
         """Every event as it arrives, those made by the fold included; from memory what came before."""
         seq, end = 0, False
         while not end:
-            fresh, seq, end = self._after(seq)
+            fresh, seq, end = self.after(seq)
             yield from fresh
         self._intake.check()
 
-    def _after(self, seq: int) -> tuple[list[Event], int, bool]:
-        """Events from number ``seq`` on, the number that follows them, and whether nothing will.
+    def after(self, seq: int) -> tuple[list[Event], int, bool]:
+        """What views are made of: events from number ``seq`` on, the number that follows, whether none will.
 
-        What came is given at once; if there is nothing new, this waits for one network read.
+        What came is given at once; if there is nothing new, this waits for one network read. What ended the
+        reply is not raised here: it is ``error``, once everything was handed out.
         """
         if self._pump is not None:
             try:
@@ -205,16 +228,66 @@ class Reply:
         store, intake = self._store, self._intake
         if seq == store.count:
             try:
-                with self._lock:
-                    if seq == store.count:  # nobody else has read in the meantime
-                        fresh, end = self._pull()
-                        store.release(end)
-                        return fresh, end, intake.done and not fresh
+                if self._lock.acquire(blocking=False) or self._may_read(seq):
+                    try:
+                        if seq == store.count:  # nobody else has read in the meantime
+                            fresh, end = self._pull()
+                            store.release(end)
+                            return fresh, end, intake.done and not fresh
+                    finally:
+                        self._lock.release()
+                        if self._waiting:
+                            self._wake()
             finally:
                 if intake.cancelled:
                     self.settle()
         fresh, end = store.after(seq)
         return fresh, end, False
+
+    def _may_read(self, seq: int) -> bool:
+        """Wait for the lock (True), or until another thread has read something (False).
+
+        Whoever reads in a loop takes the lock again at once: to wait for it alone could be to wait for ever.
+        """
+        taken = False
+
+        def may() -> bool:
+            nonlocal taken
+            taken = self._lock.acquire(blocking=False)
+            return taken or self._store.count > seq
+
+        try:
+            with self._let_go:
+                self._waiting += 1  # before the lock is tried: whoever lets go of it looks afterwards
+                try:
+                    self._let_go.wait_for(may)
+                finally:
+                    self._waiting -= 1
+        except BaseException:  # interrupted: others must be able to read
+            if taken:
+                self._lock.release()
+                self._wake()
+            raise
+        return taken
+
+    def _wake(self) -> None:
+        with self._let_go:
+            self._let_go.notify_all()
+
+    def between(self, seq: int, end: int) -> list[Event]:
+        """Events from number ``seq`` on and before number ``end``, from memory."""
+        self._check_kept("event")
+        store = self._store
+        return store.since(seq, end)[0] if isinstance(store, Kept) else []
+
+    @property
+    def error(self) -> BedrockNbError | None:
+        """What ended the reply badly, so far; nothing is waited for or raised."""
+        return self._intake.error
+
+    def since(self) -> float:
+        """Seconds since the request was made, on the clock of the recording's times."""
+        return self._source.since()
 
     def _pull(self) -> tuple[list[Event], int]:
         """Read once more, in this thread, which holds the lock: what came, the number that follows it."""
@@ -228,7 +301,7 @@ class Reply:
         """Pull: the next event, or None at the end. Keeps a place of its own."""
         with self._pulling:
             while not self._pulled:
-                fresh, self._place, end = self._after(self._place)
+                fresh, self._place, end = self.after(self._place)
                 self._pulled.extend(fresh)
                 if end:
                     self._intake.check()
@@ -298,7 +371,9 @@ class Reply:
         elif len(self.recording):
             raise RecordingError(
                 "The frames of this reply are not known.",
-                remedy="They are kept up to 4 MiB, for clients of connect() or watch().",
+                remedy="A plain call has none."
+                if self.recording.whole
+                else "They are kept up to 4 MiB, for clients of connect() or watch().",
             )
         self._intake.check()
 
@@ -363,6 +438,66 @@ class Reply:
         return self.message.text
 
     @property
+    def schema(self) -> Any:
+        """What was asked for as ``schema=``; None if nothing was."""
+        return self._schema
+
+    @property
+    def partial_json(self) -> Any:
+        """The value of an answer in JSON as far as it has come, or None. Never waits, never raises."""
+        return structured.partial(self.snapshot.text, whole=self.status == "complete")
+
+    @property
+    def partials(self) -> Iterator[Any]:
+        """The value of an answer in JSON each time that it has changed, as it streams.
+
+        Of a long answer neighbouring changes may be joined, so that the work grows as its length does. The
+        last value always comes.
+        """
+        said = StringIO()
+        before = None
+        length, seen, structure = (
+            0,
+            0,
+            False,
+        )  # characters, those at the last look, whether a value may have ended
+        for text in self.text_stream:
+            said.write(text)
+            length += len(text)
+            structure = structure or not _STRUCTURE.isdisjoint(text)
+            if length - seen < length * (_LEAST_GROWTH if structure else _GROWTH):
+                continue
+            seen, structure = length, False
+            value = structured.partial(said.getvalue())
+            if value is not None and value != before:
+                yield (before := value)
+        value = structured.partial(said.getvalue(), whole=True)
+        if value is not None and value != before:
+            yield value
+
+    @property
+    def parsed(self) -> Any:
+        """The value of the whole answer in JSON: reads what is left.
+
+        Returns
+        -------
+        object
+            Of the class that was given as ``schema``; a plain value if none was.
+
+        Raises
+        ------
+        StructuredOutputError
+            The answer is not whole JSON, or does not fit the class.
+        """
+        text = self.text
+        stopped = "cancelled" if self.status == "cancelled" else self.stop_reason
+        try:
+            return structured.parsed(text, structured.validator_of(self._schema), stopped=stopped)
+        except StructuredOutputError as err:
+            err.reply = self
+            raise
+
+    @property
     def usage(self) -> dict[str, Any]:
         """Token counts in Bedrock's own names."""
         self.drain()
@@ -386,7 +521,7 @@ class Reply:
     def drain(self) -> Reply:
         """Read to the end; raise what ended the reply if it failed."""
         while not self._intake.done:
-            self._after(self._store.count)
+            self.after(self._store.count)
         self._intake.check()
         return self
 
@@ -438,6 +573,7 @@ class Reply:
                     intake.finish("cancelled")
             finally:
                 self._lock.release()
+                self._wake()
             if self._pump is not None:
                 self._pump.wake()
 

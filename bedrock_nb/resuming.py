@@ -74,7 +74,7 @@ class Resumed:
         request = before.request
         if prefill is not None:
             request = {**request, "messages": [*request["messages"], prefill]}
-        self._second = Calling(client, request, timeouts)
+        self._second = Calling(client, request, timeouts, streaming=not before.whole)
         self.call = self._second.call
         self.call.request = before.request  # what was asked is what was asked at first
         if before.started is not None:

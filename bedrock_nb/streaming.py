@@ -1,34 +1,51 @@
-"""`stream`: ask a model and stream its answer. `resume`: take an answer up again that broke off."""
+"""`stream` and `chat`: ask a model. `resume`: take an answer up again that broke off."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bedrock_nb import models
 from bedrock_nb.background import WhenFull
 from bedrock_nb.calling import Calling
 from bedrock_nb.errors import RequestError
+from bedrock_nb.options import split
 from bedrock_nb.recording import Recording
 from bedrock_nb.reply import Keeping, Reply
 from bedrock_nb.request import Request, as_request
 from bedrock_nb.resuming import How, Resumed
-from bedrock_nb.tap import timeouts_of
+from bedrock_nb.tap import check_client, timeouts_of
+from bedrock_nb.whole import streams
 
-__all__ = ["resume", "stream"]
+__all__ = ["chat", "resume", "stream"]
 
 
 def stream(
     client: Any,
-    prompt: str | Sequence[Any] | Request | None = None,
+    prompt: str | Mapping[str, Any] | Sequence[Any] | Request | None = None,
     *,
     model: str | None = None,
-    system: str | Sequence[Mapping[str, Any]] | None = None,
+    system: str | Mapping[str, Any] | Sequence[Any] | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
     stop: Sequence[str] | None = None,
-    tools: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+    tools: Any = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    guardrail: str | Mapping[str, Any] | None = None,
+    guardrail_mode: str | None = None,
+    guardrail_trace: str | None = None,
+    schema: Any = None,
+    effort: str | None = None,
+    service_tier: str | None = None,
+    latency: str | None = None,
+    prompt_variables: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    thinking: int | str | Mapping[str, Any] | None = None,
+    additional: Mapping[str, Any] | None = None,
+    response_fields: Sequence[str] | None = None,
+    streaming: bool | None = None,
     labels: Mapping[str, Any] | None = None,
     first_event_timeout: float | None = None,
     idle_timeout: float | None = None,
@@ -41,6 +58,7 @@ def stream(
     background: bool = False,
     buffer: int | None = None,
     when_full: WhenFull = "block",
+    made: Callable[[Reply], None] | None = None,
     **converse_kwargs: Any,
 ) -> Reply:
     """Ask a model and stream its answer.
@@ -50,10 +68,21 @@ def stream(
     client : boto3 bedrock-runtime client
         From `connect`, or your own.
     prompt : str, list or Request
-        What to ask: text, a list of content blocks, a list of messages, or a `Request`; with the last, the
-        other settings change it for this call.
-    model, system, max_tokens, temperature, top_p, stop, tools
+        What to ask: text, a list of texts and content blocks, a list of messages, or a `Request`; with the
+        last, the other settings change it for this call.
+    model, system, max_tokens, temperature, top_p, stop, tools, tool_choice
         As in `Request`; only what is given is sent.
+    guardrail, guardrail_mode, guardrail_trace, service_tier, latency, metadata, prompt_variables
+        As in `Request`.
+    schema
+        As in `Request`: a JSON schema or a pydantic model. ``reply.parsed`` is an object of it,
+        ``reply.partials`` is it while it grows.
+    effort, thinking, additional, response_fields
+        As in `Request`.
+    streaming : bool, optional
+        False makes the plain call, Converse: the same reply, whose answer comes whole, at one time. By
+        default that is done where the model is known not to stream, or not with tools; see
+        `bedrock_nb.models`.
     labels : mapping, optional
         Columns by which the summary table tells this reply from others.
     first_event_timeout, idle_timeout, total_timeout : float, optional
@@ -63,7 +92,8 @@ def stream(
     retries : int
         How often to ask again if the stream begins with throttling or lack of room, before anything was
         shown. Later than that nothing is ever asked twice. A refusal before the stream (HTTP 429, 503) is
-        repeated by boto3 itself, as the client's ``Config(retries=…)`` says.
+        repeated by boto3 itself, as the client's ``Config(retries=…)`` says; that is all that a plain call
+        can fail with.
     journal : path, optional
         Each event is in this file before you get it, whatever becomes of this process: a folder, in which
         the reply gets a file of its own, or a new file. By default what `configure` says; ``reply.journal``
@@ -81,6 +111,8 @@ def stream(
         Events by which you may be behind a reply in the background; 1000 if it is not recorded, else any.
     when_full : {"block", "coalesce"}
         What happens then: the network waits, or neighbouring deltas are joined into one.
+    made : function, optional
+        Told of the reply before its head is waited for, so that another thread can cancel it even then.
     **converse_kwargs
         Any other argument of ``client.converse_stream``, under its own name.
 
@@ -93,12 +125,15 @@ def stream(
     ------
     RequestError
         An argument that cannot work.
+    CapabilityError
+        ``streaming=True``, and the model is known not to stream; nothing was sent.
     StreamError
         There is no reply: a `RefusedError` if the service refused the request (a
         ``botocore.exceptions.ClientError`` too), a `FirstEventTimeout`, a `ConnectionLost` …
     RecordingError
         The journal cannot be opened; nothing was sent.
     """
+    check_client(client, "stream")
     given = {
         "model": model,
         "system": system,
@@ -107,19 +142,73 @@ def stream(
         "top_p": top_p,
         "stop": stop,
         "tools": tools,
+        "tool_choice": tool_choice,
+        "guardrail": guardrail,
+        "guardrail_mode": guardrail_mode,
+        "guardrail_trace": guardrail_trace,
+        "schema": schema,
+        "effort": effort,
+        "service_tier": service_tier,
+        "latency": latency,
+        "prompt_variables": prompt_variables,
+        "metadata": metadata,
+        "thinking": thinking,
+        "additional": additional,
+        "response_fields": response_fields,
     }
     request = as_request(prompt, {k: v for k, v in given.items() if v is not None}, converse_kwargs)
-    keeping = Keeping(labels, journal, durability, errors, record, background, buffer, when_full)
+    keeping = Keeping(
+        labels, journal, durability, errors, record, background, buffer, when_full, request.schema
+    )
     keeping.check()
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise RequestError(f"retries is {retries!r}; a whole number from 0 is wanted.")
     limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
-    return Reply.from_source(Calling(client, request.to_kwargs(), limits, retries=retries), keeping)
+    asked = request.to_kwargs()
+    models.check(asked)
+    source = Calling(client, asked, limits, retries=retries, streaming=streams(asked, streaming))
+    return Reply.from_source(source, keeping, made)
+
+
+def chat(client: Any, messages_or_prompt: Any = None, **settings: Any) -> str:
+    """Ask a model by a plain call and return the text of its answer.
+
+    Parameters
+    ----------
+    client : boto3 bedrock-runtime client
+        From `connect`, or your own.
+    messages_or_prompt : list of messages, str, list of blocks, or Request
+        As for `stream`.
+    **settings
+        As in `Request`, or arguments of ``client.converse`` under their own names.
+
+    Returns
+    -------
+    str
+        All visible text, wherever it stands among the blocks: reasoning and tool calls may come before it.
+
+    Raises
+    ------
+    RequestError
+        An argument that cannot work.
+    RefusedError
+        The service refuses the request.
+
+    Examples
+    --------
+    >>> import bedrock_nb as nb
+    >>> client = nb.connect("local", verbose=False)
+    >>> messages = nb.add_user_message([], "Count from 1 to 3")
+    >>> answer = nb.chat(client, messages, temperature=0)
+    """
+    check_client(client, "chat")
+    given, extra = split(settings)
+    return as_request(messages_or_prompt, given, extra).send(client).text
 
 
 def resume(
     client: Any,
-    source: Reply | Recording | str | os.PathLike[str],
+    source: Reply | Recording | str | os.PathLike[str] | None = None,
     *,
     how: How = "auto",
     first_event_timeout: float | None = None,
@@ -143,7 +232,7 @@ def resume(
     ----------
     client : boto3 bedrock-runtime client
     source : Reply, Recording, or path of a recording
-        What broke off.
+        What broke off; it must be given.
     how : {"auto", "continue", "restart"}
         "auto" tries to continue, and restarts where that cannot be or the service refuses.
     first_event_timeout, idle_timeout, total_timeout : float, optional
@@ -163,6 +252,13 @@ def resume(
     StreamError
         The second call failed; what came before is in its reply as well.
     """
+    check_client(client, "resume")
+    if source is None:
+        raise RequestError(
+            "There is nothing to resume.",
+            remedy="Give the reply that broke off, its recording, or the path of its journal.",
+        )
+    schema = source.schema if isinstance(source, Reply) else None
     if isinstance(source, Reply):
         source.settle(wait=True)
         errors = errors or ("plain" if source.masked else None)
@@ -170,6 +266,13 @@ def resume(
     if not isinstance(before, Recording):
         before = Recording.load(source)  # type: ignore[arg-type]
     limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
-    keeping = Keeping({**before.labels, **(labels or {})}, journal, durability, errors, background=background)
+    keeping = Keeping(
+        {**before.labels, **(labels or {})},
+        journal,
+        durability,
+        errors,
+        background=background,
+        schema=schema,
+    )
     keeping.check()
     return Reply.from_source(Resumed(client, before, how, limits), keeping)

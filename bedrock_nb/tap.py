@@ -2,7 +2,8 @@
 
 boto3 signs, retries and sends. Hooks of botocore's own event system note when a call began, when it
 was sent and when the response's head came, and put `TappedBody` in the place of the HTTP body before
-botocore's parser gets it. Nothing is patched, and other operations are not touched.
+botocore's parser gets it. Of the plain call, Converse, the same times are noted and nothing is replaced:
+botocore has read its body before any hook is asked. Nothing is patched, and other operations are not touched.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from urllib3.response import BaseHTTPResponse
 
 from bedrock_nb.body import Call, TappedBody
 from bedrock_nb.connection import Abandoned, notice
-from bedrock_nb.errors import RequestError
+from bedrock_nb.content.attachments import what_is
+from bedrock_nb.errors import RequestError, without_accounts
+from bedrock_nb.models import find
 from bedrock_nb.timeouts import Timeouts
 
 __all__ = [
     "calling",
+    "check_client",
     "clock_of",
     "envelope",
     "install",
@@ -31,7 +35,7 @@ __all__ = [
     "watch",
 ]
 
-_OPERATION = "bedrock-runtime.ConverseStream"
+_OPERATIONS = ("ConverseStream", "Converse")
 #: Response headers that a recording keeps. An allow-list: anything else could hold a secret.
 _KEPT_HEADERS = ("date", "content-type", "transfer-encoding", "content-length")
 _KEPT_PREFIX = "x-amzn-bedrock-"
@@ -55,7 +59,11 @@ _hooking = threading.Lock()
 
 
 def install(
-    client: Any, *, clock: Callable[[], float] = time.perf_counter, timeouts: Timeouts | None = None
+    client: Any,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    timeouts: Timeouts | None = None,
+    streaming: bool = True,
 ) -> None:
     """Put the hooks on a boto3 bedrock-runtime client; once is enough, more does no harm.
 
@@ -66,17 +74,15 @@ def install(
         Monotonic seconds; that of the first call stays.
     timeouts : Timeouts, optional
         What holds for replies of this client from now on.
+    streaming : bool
+        Which call it must have: False is the plain one.
 
     Raises
     ------
     RequestError
         The object is no such client.
     """
-    if not hasattr(client, "converse_stream"):
-        raise RequestError(
-            f"A {type(client).__name__} has no converse_stream.",
-            remedy="Give the client of bedrock_nb.connect(), or boto3.client('bedrock-runtime').",
-        )
+    check_client(client, operations=("converse_stream" if streaming else "converse",))
     emitter = _emitter(client)
     if emitter is None:
         return  # somebody's own object: its stream is read as it comes
@@ -87,6 +93,48 @@ def install(
             notice(client)
             known = _Hooks(clock, Timeouts())
         _hooked[emitter] = known if timeouts is None else known._replace(timeouts=timeouts)
+
+
+def check_client(
+    client: Any, call: str = "", *, operations: Sequence[str] = ("converse_stream", "converse")
+) -> None:
+    """Refuse what is no client: forgotten in a hurry, it is the prompt that stands in its place.
+
+    Parameters
+    ----------
+    client : object
+        What was given as the first argument.
+    call : str
+        The function that it was given to, such as ``"stream"``; the message shows how to call it.
+    operations : sequence of str
+        Methods, one of which it must have.
+
+    Raises
+    ------
+    RequestError
+        It has none of them.
+    """
+    if any(hasattr(client, operation) for operation in operations):
+        return
+    service = getattr(getattr(getattr(client, "meta", None), "service_model", None), "service_name", None)
+    what = what_is(client)
+    if isinstance(service, str):
+        what = f"a boto3 client of {service}"
+    remedy = "Give the client of bedrock_nb.connect(), or boto3.client('bedrock-runtime')."
+    if call:
+        remedy = f"For example {_example(client, call)}."
+    raise RequestError(
+        f"The first argument is {what}, which has no {operations[0]}; the client comes first.", remedy=remedy
+    )
+
+
+def _example(given: Any, call: str) -> str:
+    """The call with a client in front: of what was given, if that can stand behind it."""
+    if not isinstance(given, str):
+        return f"nb.{call}(nb.connect(), …)"
+    if call != "resume" and (find(given) is not None or given.startswith("arn:")):
+        return f"nb.{call}(nb.connect(), 'Hello', model={without_accounts(given)!r:.80})"
+    return f"nb.{call}(nb.connect(), {given if len(given) <= 40 else given[:39] + '…'!r})"
 
 
 def _emitter(client: Any) -> Any:
@@ -110,7 +158,7 @@ def timeouts_of(client: Any) -> Timeouts:
 
 
 def calling(call: Call) -> None:
-    """Let the next ``converse_stream`` of this thread be this call."""
+    """Let the next ``converse_stream`` or ``converse`` of this thread be this call."""
     _local.expected = call
     call.serving.here()
 
@@ -132,9 +180,11 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         call, body = getattr(_local, "call", None), response_dict["body"]
         if call is None:
             return
-        call.headers = call.clock()
+        call.headers = now = call.clock()
         call.refused = response_dict["status_code"] if response_dict["status_code"] >= 300 else 0
-        if response_dict["status_code"] < 300 and isinstance(body, BaseHTTPResponse):
+        if call.serving.head is not None and isinstance(body, bytes):  # all was read before we are asked
+            call.headers, call.whole = call.serving.head, (now, body)
+        elif response_dict["status_code"] < 300 and isinstance(body, BaseHTTPResponse):
             # else it is refused, or comes from somebody's hook and not from a socket
             tap = TappedBody(body, call, watched=emitter_ref() in _watched)
             _local.body = response_dict["body"] = tap
@@ -147,7 +197,7 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         if call is None:
             return
         call.envelope = envelope(parsed)
-        if stream is None:  # refused
+        if stream is None:  # refused, or no stream was asked for
             return
         if body is not None:
             _bodies[stream] = body
@@ -164,7 +214,9 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         ("after-call", parsed),
         ("after-call-error", failed),
     ):
-        emitter.register(f"{name}.{_OPERATION}", handler, unique_id=f"bedrock_nb.{name}")
+        for operation in _OPERATIONS:
+            hook = f"{name}.bedrock-runtime.{operation}"
+            emitter.register(hook, handler, unique_id=f"bedrock_nb.{hook}")
 
 
 def watch(client: Any) -> Any:

@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 
 import bedrock_nb as nb
-from bedrock_nb.audit import log, log_call
+from bedrock_nb.audit import log
 from bedrock_nb.errors import (
     ConnectionLost,
     CredentialsError,
     FrameError,
     IncompleteStreamError,
+    ServerError,
     ServiceFault,
     StreamError,
     ThrottlingError,
@@ -464,73 +465,6 @@ def test_it_costs_next_to_nothing_if_nobody_listens():
     assert min(repeat(lambda: log(recording), number=1000, repeat=5)) / 1000 < 5e-6
 
 
-# -- the plain call --------------------------------------------------------------------------------
-
-
-def test_a_plain_call_has_the_same_members(audit):
-    """What a Converse response tells is where a stream's would be; the stream's own times are null."""
-    configure(audit="content")
-    message = {"role": "assistant", "content": [{"text": "hello"}]}
-    response = {
-        "output": {"message": message},
-        "stopReason": "end_turn",
-        "usage": {"inputTokens": 3, "outputTokens": 2, "cacheReadInputTokens": 1},
-        "metrics": {"latencyMs": 40},
-        "ResponseMetadata": {"RequestId": "abc-3", "HTTPStatusCode": 200, "RetryAttempts": 0},
-    }
-    log_call(Request("m", "hi").to_kwargs(), response, 0.0, 0.0625)
-    ((level, line),) = audit.lines
-    assert level == "INFO"
-    assert list(line) == MEMBERS + CONTENT
-    assert line == dict.fromkeys(MEMBERS) | {
-        "time": "1970-01-01T00:00:00.000+00:00",
-        "operation": "Converse",
-        "model": "m",
-        "request_id": "abc-3",
-        "status": "complete",
-        "stop_reason": "end_turn",
-        "http_status": 200,
-        "retries": 0,
-        "input_tokens": 3,
-        "cache_read_tokens": 1,
-        "cache_write_tokens": 0,
-        "output_tokens": 2,
-        "e2e_s": 0.0625,
-        "duration_s": 0.0625,
-        "labels": {},
-        "request": {"system": None, "messages": [{"role": "user", "content": [{"text": "hi"}]}]},
-        "answer": message,
-        "error_message": None,
-    }
-
-
-@pytest.mark.parametrize("response", [{}, {"output": None, "usage": None, "ResponseMetadata": None}])
-def test_a_stand_in_with_less_is_logged_too(audit, response):
-    """What a response of somebody's own object lacks is null."""
-    log_call({"modelId": "m"}, response, 0.0, 1.0)
-    line = audit.line
-    assert list(line) == MEMBERS
-    assert (line["status"], line["request_id"], line["output_tokens"]) == ("complete", None, None)
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "level"),
-    [
-        (http_error("ThrottlingException", "x", 429), "error", "WARNING"),
-        (EndpointConnectionError(endpoint_url="http://MARKED@127.0.0.1"), "error", "WARNING"),
-        (KeyboardInterrupt(), "cancelled", "INFO"),
-    ],
-    ids=["http", "connection", "interrupt"],
-)
-def test_a_plain_call_that_failed(audit, error, status, level):
-    """Its error is named; an interrupt is no failure; words that are not the service's are left out."""
-    configure(audit="content")
-    log_call({"modelId": "m"}, error, 0.0, 1.0)
-    ((found, line),) = audit.lines
-    assert (found, line["status"], line["error"]) == (level, status, type(error).__name__)
-    assert (line["answer"], line["error_message"]) == (None, None)
-
-
 # -- real calls ------------------------------------------------------------------------------------
 
 
@@ -572,12 +506,12 @@ def test_a_refusal_of_send_is_one_of_ours(audit, client, plain):
 
 
 def test_send_that_finds_nobody_leaves_a_line(audit):
-    """What boto3 raises is passed on as it is, and logged."""
+    """That there is no server any more is said, and logged."""
     with BedrockServer(latency=Latency.none()) as gone:
         client = gone.client(config=Config(retries={"total_max_attempts": 1}))
-    with pytest.raises(EndpointConnectionError):
+    with pytest.raises(ServerError):
         Request("m", "hi").send(client)
-    assert audit.line["error"] == "EndpointConnectionError"
+    assert (audit.line["operation"], audit.line["error"]) == ("Converse", "ServerError")
     client.close()
 
 

@@ -225,14 +225,14 @@ def test_html_of_a_reply_is_escaped(ready):
     assert "<b>" not in html
 
 
-def test_labels_are_columns_of_the_recording(ready):
+def test_labels_are_columns_of_the_recording(ready, client):
     """They are copied; another kind of thing is refused before anything is sent."""
     labels = {"run": 3}
     reply = ready(labels=labels)
     labels["run"] = 4
     assert reply.recording.labels == {"run": 3}
     with pytest.raises(RequestError, match="labels are of type list"):
-        nb.stream(object(), "hi", labels=["run"])  # type: ignore[arg-type]
+        nb.stream(client, "hi", labels=["run"])  # type: ignore[arg-type]
 
 
 # -- what may be asked -----------------------------------------------------------------------------

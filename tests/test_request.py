@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bedrock_nb as nb
-from bedrock_nb.errors import RequestError
+from bedrock_nb import content as nb_content
+from bedrock_nb.content import own
+from bedrock_nb.errors import CapabilityError, RequestError
 from bedrock_nb.message import Message, TextBlock, ToolUseBlock
-from bedrock_nb.request import DEFAULT_MODEL, Request, as_request, own
+from bedrock_nb.request import DEFAULT_MODEL, Request, as_request
 from tests.recordings import maybe, reply
 
 MODEL = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
@@ -29,6 +31,15 @@ TOOL = {"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}
 HI = {"role": "user", "content": [{"text": "hi"}]}
 HELLO = {"role": "assistant", "content": [{"text": "hello"}]}
 IMAGE = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
+
+CACHE = {"cachePoint": {"type": "default"}}
+
+
+class Own:
+    """A tool that knows how it is offered to a model."""
+
+    spec = TOOL
+
 
 #: One of everything, as somebody who knows boto3 would write it.
 KWARGS: dict[str, Any] = {
@@ -106,6 +117,9 @@ def test_everything_has_its_place():
         ({"tools": {"tools": [TOOL], "toolChoice": {"any": {}}}}, None),
         ({"tools": (tool for tool in [TOOL])}, {"toolConfig": {"tools": [TOOL]}}),
         ({"system": [{"text": "s"}, {"cachePoint": {"type": "default"}}]}, None),
+        ({"system": ["s", nb_content.cache_point()]}, {"system": [{"text": "s"}, CACHE]}),
+        ({"tools": Own()}, {"toolConfig": {"tools": [TOOL]}}),
+        ({"tools": [Own(), CACHE]}, {"toolConfig": {"tools": [TOOL, CACHE]}}),
         ({"extra": {"inferenceConfig": {"maxTokens": 3}}}, {"inferenceConfig": {"maxTokens": 3}}),
         (
             {"extra": {"inferenceConfig": {"maxTokens": 3}}, "max_tokens": 4, "top_p": 1},
@@ -148,7 +162,7 @@ def test_nothing_given_is_nothing_sent(none):
 
 
 PROMPTS = st.text(min_size=1).filter(str.strip)
-BLOCKS = st.lists(st.fixed_dictionaries({"text": PROMPTS}) | st.just(IMAGE), min_size=1, max_size=3)
+BLOCKS = st.lists(PROMPTS | st.fixed_dictionaries({"text": PROMPTS}) | st.just(IMAGE), min_size=1, max_size=3)
 REQUESTS = st.builds(
     Request,
     st.sampled_from(["m", "us.amazon.nova-lite-v1:0", "arn:aws:bedrock:us-east-1:1:inference-profile/x"]),
@@ -161,6 +175,9 @@ REQUESTS = st.builds(
     stop=st.lists(st.text(min_size=1), max_size=3) | st.text(min_size=1),
     tools=st.sampled_from([None, [TOOL], {"tools": [TOOL], "toolChoice": {"auto": {}}}]),
     extra=st.sampled_from([{}, {"serviceTier": {"type": "flex"}}]),
+    latency=maybe(st.sampled_from(["standard", "optimized"])),
+    guardrail=maybe(st.sampled_from(["abc", "abc:3", {"id": "abc", "trace": "enabled"}])),
+    metadata=maybe(st.dictionaries(st.text("ab", min_size=1), st.text("ab"), min_size=1, max_size=3)),
 )
 
 
@@ -191,6 +208,21 @@ def test_the_conversation_ends_in_the_prompt():
     )
 
 
+def test_a_prompt_joins_a_last_turn_of_the_user():
+    """Roles must alternate, so results of tools and words are one turn."""
+    request = Request("m", "more", messages=[HI])
+    assert request.conversation == ({"role": "user", "content": [{"text": "hi"}, {"text": "more"}]},)
+    assert request.messages == (HI,)
+
+
+def test_an_answer_joins_the_beginning_that_was_given():
+    """After a prefill the assistant's turn is one."""
+    begun = {"role": "assistant", "content": [{"text": "hel"}]}
+    after = Request("m", messages=[HI, begun]).after({"role": "assistant", "content": "lo"}, "go on")
+    assert [turn["role"] for turn in after.conversation] == ["user", "assistant", "user"]
+    assert after.conversation[1]["content"] == [{"text": "hel"}, {"text": "lo"}]
+
+
 @pytest.mark.parametrize(
     "answer", [HELLO, Message("assistant", (TextBlock("hello"),)), MappingProxyType(HELLO)], ids=repr
 )
@@ -209,6 +241,18 @@ def test_the_next_request_goes_on(answer):
     }
     assert first.to_kwargs() == before
     assert problems(second.to_kwargs()) == ""
+
+
+def test_the_next_question_may_have_a_picture():
+    """`after` takes what a prompt may be, also behind the results of an answer that broke off."""
+    first = Request("m", "hi")
+    assert first.after(HELLO, ["and this?", IMAGE]).conversation[-1]["content"] == [
+        {"text": "and this?"},
+        IMAGE,
+    ]
+    broken = Message("assistant", (ToolUseBlock("1", "f", {}, "{}"),), partial=True)
+    results = first.after(broken, ["and this?", IMAGE]).conversation[-1]["content"]
+    assert [next(iter(block)) for block in results] == ["toolResult", "text", "image"]
 
 
 def test_the_next_request_takes_anything_that_has_a_message():
@@ -239,8 +283,13 @@ def test_a_setting_is_changed_in_a_copy():
     [
         ([HI, HELLO], (HI, HELLO)),
         ([Message.from_dict(HI)], (HI,)),
+        (HI, (HI,)),
+        (nb_content.user("hi"), (HI,)),
+        (Message.from_dict(HI), (HI,)),
         ("hi", ({"role": "user", "content": [{"text": "hi"}]},)),
         ([{"text": "hi"}], ({"role": "user", "content": [{"text": "hi"}]},)),
+        (["hi", IMAGE], ({"role": "user", "content": [{"text": "hi"}, IMAGE]},)),
+        (IMAGE, ({"role": "user", "content": [IMAGE]},)),
     ],
     ids=repr,
 )
@@ -249,7 +298,21 @@ def test_a_list_of_messages_is_told_from_a_list_of_blocks(prompt, conversation):
     assert as_request(prompt, {}, {}).conversation == conversation
 
 
-@pytest.mark.parametrize("prompt", [[], b"hi", 5, None], ids=repr)
+def test_an_argument_of_the_api_keeps_the_members_that_are_not_given_anew():
+    """Settings of a request and those given besides are merged, not dropped."""
+    first = Request(
+        "m", "hi", extra={"inferenceConfig": {"maxTokens": 5, "topP": 0.5}, "serviceTier": {"type": "flex"}}
+    )
+    request = as_request(
+        first, {"latency": "standard"}, {"inferenceConfig": {"temperature": 1, "topP": 0.25}}
+    )
+    assert request.to_kwargs()["inferenceConfig"] == {"maxTokens": 5, "topP": 0.25, "temperature": 1}
+    assert request.extra["serviceTier"] == {"type": "flex"}
+    both = as_request(first, {"service_tier": "default"}, {"requestMetadata": {"a": "b"}}).to_kwargs()
+    assert (both["serviceTier"], both["requestMetadata"]) == ({"type": "default"}, {"a": "b"})
+
+
+@pytest.mark.parametrize("prompt", [[], b"hi", 5, None, [""], ["hi", " "], [{"text": "\n"}, IMAGE]], ids=repr)
 def test_what_is_no_prompt_is_refused(prompt):
     """Nothing is sent."""
     with pytest.raises(RequestError):
@@ -322,6 +385,19 @@ def test_own_shares_what_cannot_change():
     assert copied["a"][0] is copied["a"][1][1] is data
 
 
+def test_a_plain_function_becomes_a_tool():
+    """As `bedrock_nb.tool` makes it, alone or among others."""
+
+    def area(width: float) -> float:
+        """How large it is."""
+        return width
+
+    spec = nb.tool(area).spec
+    assert Request("m", "hi", tools=area).to_kwargs()["toolConfig"] == {"tools": [spec]}
+    request = Request("m", "hi", tools=[TOOL, area], tool_choice="area")
+    assert request.to_kwargs()["toolConfig"]["tools"] == [TOOL, spec]
+
+
 def test_a_request_is_frozen():
     """Settings change in copies only."""
     with pytest.raises(AttributeError):
@@ -341,10 +417,10 @@ def test_a_request_is_frozen():
         ({"prompt": ""}, "prompt is empty", "at least one word"),
         ({"prompt": " \n"}, "prompt is empty", "at least one word"),
         ({"prompt": []}, "prompt is empty", "at least one word"),
-        ({"prompt": 5}, "prompt is 5", "text"),
-        ({"prompt": b"hi"}, "prompt is b'hi'", "text"),
-        ({"prompt": {"text": "hi"}}, "prompt is {'text': 'hi'}", "[{'text': '…'}]"),
-        ({"prompt": ["hi"]}, "prompt is ['hi']", "content blocks"),
+        ({"prompt": 5}, "prompt is an int", "text"),
+        ({"prompt": b"hi"}, "prompt is bytes", "text"),
+        ({"prompt": [5]}, "A part of the prompt is an int", "nb.image"),
+        ({"prompt": ["hi", b"hi"]}, "A part of the prompt is bytes", "nb.image"),
         ({"prompt": None}, "no prompt", "one of them"),
         ({"prompt": None, "messages": []}, "no messages", "one of them"),
         ({"prompt": None, "messages": iter(())}, "no messages", "one of them"),
@@ -355,8 +431,9 @@ def test_a_request_is_frozen():
         ({"messages": [{"role": "user"}]}, "A message is {'role': 'user'}", "'content'"),
         ({"messages": [None]}, "A message is None", "'content'"),
         ({"system": ""}, "system is empty", "None leaves it out"),
-        ({"system": 5}, "system is 5", "text"),
-        ({"system": {"text": "s"}}, "system is {'text': 's'}", "list of content blocks"),
+        ({"system": 5}, "system is an int", "text"),
+        ({"system": [None]}, "A part of the system is None", "Give text"),
+        ({"messages": [{"role": "user", "content": [5]}]}, "A part of the content is an int", "Give text"),
         ({"max_tokens": 0}, "max_tokens is 0", "whole number from 1"),
         ({"max_tokens": 1.5}, "max_tokens is 1.5", "whole number from 1"),
         ({"max_tokens": "5"}, "max_tokens is '5'", "whole number from 1"),
@@ -410,6 +487,48 @@ def test_bad_arguments_of_boto3_are_named(kwargs, given):
         Request.from_kwargs(kwargs)
 
 
+def test_an_alias_is_a_model():
+    """What `models` has a short name for may be called by it."""
+    assert Request("nova_lite", "hi").model == nb.models.resolve("nova_lite") != "nova_lite"
+    assert Request("no_such_alias", "hi").model == "no_such_alias"
+
+
+def test_what_a_model_cannot_do_is_not_sent():
+    """Neither by the plain call nor by the streamed one; the client is never used."""
+    asked = Request("us.amazon.nova-micro-v1:0", ["What is this?", IMAGE])
+
+    class Client:
+        """Has the methods of a client, and no server behind them."""
+
+        def converse(self, **kwargs):
+            raise AssertionError
+
+        converse_stream = converse
+
+    for ask in (asked.send, asked.stream):
+        with pytest.raises(CapabilityError, match="nova-micro"):
+            ask(Client())
+
+
+def test_a_repr_is_short_and_tells_no_secrets():
+    """Texts are cut, bytes are counted, account numbers and what botocore calls sensitive are left out."""
+    request = Request(
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0",
+        ["word " * 1000, {"image": {"format": "png", "source": {"bytes": bytes(5000)}}}],
+        messages=[HI, HELLO] * 100,
+        metadata={"who": "somebody"},
+        prompt_variables={"city": "hidden"},
+        extra={"additionalModelRequestFields": {"top_k": 20}},
+        latency="optimized",
+    )
+    shown = repr(request)
+    assert len(shown) < 1000
+    assert shown.startswith("Request(model='arn:aws:bedrock:us-east-1:************:inference-profile/")
+    assert all(word in shown for word in ("<5000 bytes>", "latency='optimized'", "'top_k': 20", "200 in all"))
+    assert not any(word in shown for word in ("somebody", "hidden", "123456789012", "temperature"))
+    assert "somebody" not in repr(Request("m", "hi", extra={"requestMetadata": {"who": "somebody"}}))
+
+
 def test_a_long_argument_is_not_shown_whole():
     """An error is a sentence, not a page."""
     with pytest.raises(RequestError) as caught:
@@ -434,9 +553,12 @@ def test_empty_text_blocks_are_not_sent_back():
     [
         (Request("m", "x"), {}, {"messages": [HI]}, "in one of them"),
         ([HI], {}, {"messages": [HI]}, "in one of them"),
+        (HI, {}, {"messages": [HI]}, "in one of them"),
         ("x", {"model": "a"}, {"modelId": "b"}, "model and modelId"),
+        ("x", {}, {"extra": {"serviceTier": {"type": "flex"}}}, "given by its own name"),
+        ("x", {}, {"prompt": "y"}, "the argument after the client"),
     ],
-    ids=["request", "messages", "model"],
+    ids=["request", "messages", "message", "model", "extra", "prompt"],
 )
 def test_what_is_said_twice_is_refused(prompt, given, extra, said):
     """Neither of the two is dropped in silence."""

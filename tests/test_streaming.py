@@ -227,3 +227,51 @@ def test_the_child_of_the_test_is_the_lesson(tmp_path):
     assert done.stdout.count(b"\0") > 100
     (path,) = Path(tmp_path).iterdir()
     assert nb.Recording.load(path).status == "complete"
+
+
+# -- a forgotten client ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        (lambda: nb.stream("Hello"), "a str, .* nb.stream(nb.connect(), 'Hello')."),
+        (lambda: nb.stream("Hello", temperature=9), "a str, .* nb.stream(nb.connect(), 'Hello')."),
+        (lambda: nb.chat("Hello"), "a str, .* nb.chat(nb.connect(), 'Hello')."),
+        (lambda: nb.resume("a.jsonl"), "a str, .* nb.resume(nb.connect(), 'a.jsonl')."),
+        (
+            lambda: nb.stream("arn:aws:bedrock:us-east-1:444455556666:imported-model/a", "Hello"),
+            "a str, .* nb.stream(nb.connect(), 'Hello', model='arn:aws:bedrock:us-east-1:************:",
+        ),
+        (lambda: nb.chat(nb.models.nova_lite, "Hello"), "a str, .* model='us.amazon.nova-lite-v1:0')."),
+        (lambda: nb.stream(None, "Hello"), "None, .* nb.stream(nb.connect(), …)."),
+    ],
+)
+def test_a_forgotten_client_is_told_before_anything_else(call, shown):
+    """What stands in its place, and how the same call is written with a client."""
+    with pytest.raises(RequestError) as caught:
+        call()
+    what, example = shown.split(" .* ")
+    assert str(caught.value).startswith(f"The first argument is {what}")
+    assert "the client comes first" in str(caught.value)
+    assert example in str(caught.value)
+    assert "444455556666" not in str(caught.value)
+
+
+def test_a_client_of_another_service_is_named():
+    """A control-plane client looks much like the one that is wanted."""
+    with BedrockServer(latency=Latency.none()) as server:
+        other = server.client("bedrock")
+        with pytest.raises(RequestError, match="a boto3 client of bedrock, which has no converse_stream"):
+            nb.stream(other, "Hello")
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"), [(nb.chat, "There is no prompt"), (nb.resume, "There is nothing to resume")]
+)
+def test_a_call_with_a_client_alone_is_an_error_of_ours(wire, client, call, said):
+    """The second argument is missing: said in words, and nothing is sent."""
+    with pytest.raises(RequestError, match=said):
+        call(client)
+    assert wire.requests == []

@@ -381,7 +381,7 @@ def test_a_response_out_of_somebodys_hook_is_read_as_it_comes(wire, client):
 def test_what_is_no_client_is_refused(wrong):
     """The error says what was given and what is wanted."""
     for use in (tap.install, nb.watch):
-        with pytest.raises(RequestError, match=r"has no converse_stream\. .*connect"):
+        with pytest.raises(RequestError, match=r"has no converse_stream; the client comes first\. .*connect"):
             use(wrong)
 
 

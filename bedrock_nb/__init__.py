@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         user,
         video,
     )
+    from bedrock_nb.conversation import Conversation
+    from bedrock_nb.conversation.limits import Limits
+    from bedrock_nb.conversation.turn import Turn
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.live import live
     from bedrock_nb.message import Message
@@ -54,6 +57,8 @@ __version__ = "0.1.0"
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
+    "Conversation": "conversation",
+    "Limits": "conversation.limits",
     "Message": "message",
     "Observer": "observers",
     "Recording": "recording",
@@ -61,6 +66,7 @@ _PUBLIC: dict[str, str | None] = {
     "Request": "request",
     "Timeouts": "timeouts",
     "ToolContext": "tools",
+    "Turn": "conversation.turn",
     "add_assistant_message": "content",
     "add_user_message": "content",
     "assistant": "content",
@@ -96,6 +102,8 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "BedrockNbError",
+    "Conversation",
+    "Limits",
     "Message",
     "Observer",
     "Recording",
@@ -103,6 +111,7 @@ __all__ = [
     "Request",
     "Timeouts",
     "ToolContext",
+    "Turn",
     "add_assistant_message",
     "add_user_message",
     "assistant",

@@ -17,8 +17,9 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, TypeVar, runtime_checkable
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display, update_display
@@ -28,6 +29,7 @@ from bedrock_nb.errors import RequestError
 from bedrock_nb.events import Seam, TextDelta
 from bedrock_nb.message import Message
 from bedrock_nb.reply import Reply
+from bedrock_nb.toolruns import ToolFinished, ToolStarted
 
 __all__ = ["live"]
 
@@ -39,35 +41,58 @@ ENVELOPE = 700
 #: Most of a core's time that rendering may take: it shares the interpreter with the reader's clock.
 RENDER_SHARE = 0.2
 
+#: Where to find what came of a reply that was interrupted, and of a turn.
+_KEPT = "What came is kept: bedrock_nb.recordings[-1], and bedrock_nb.resume(client, …) goes on."
+_KEPT_OF_TURN = "What came is in the conversation: rerun() asks again, stream('…') goes on from there."
+
 _BLANK = {"text/html": "", "text/plain": ""}
 
 
-def live(reply: Reply) -> Reply:
+@runtime_checkable
+class Showable(Protocol):
+    """A `Reply`, or a conversation's `Turn`."""
+
+    @property
+    def snapshot(self) -> Message: ...
+    @property
+    def status(self) -> str: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def drain(self) -> Any: ...
+
+
+Shown = TypeVar("Shown", bound=Showable)
+
+
+def live(reply: Shown) -> Shown:
     """Show a reply in the output cell while it arrives; in a terminal, print it.
 
     Parameters
     ----------
-    reply : Reply
-        From `stream`. One that is whole already is shown at once.
+    reply : Reply or Turn
+        From `stream`, or from a conversation's. One that is whole already is shown at once.
 
     Returns
     -------
-    Reply
+    Reply or Turn
         The same, read to its end.
 
     Raises
     ------
     StreamError
         The reply failed; what came stays on the screen, and in ``reply.snapshot``.
+    LoopLimitError
+        A limit ended the turn; the same holds.
     KeyboardInterrupt
         The cell was interrupted; the same holds. The reply is cancelled, also one in the background.
     """
-    if not isinstance(reply, Reply):
+    if not isinstance(reply, Showable):
+        talks = isinstance(reply, Message) or (hasattr(reply, "stream") and hasattr(reply, "messages"))
+        wanted = "chat.stream('…')" if talks else "nb.stream(client, prompt)"
         raise RequestError(
-            f"live() shows a Reply; this is a {type(reply).__name__}.",
-            remedy="Write nb.live(nb.stream(client, prompt)).",
+            f"live() shows a Reply or a Turn; this is a {type(reply).__name__}.",
+            remedy=f"Write nb.live({wanted}).",
         )
-    if not reply.recording.keeps:
+    if isinstance(reply, Reply) and not reply.recording.keeps:
         raise RequestError(
             "This reply is not kept (record=False), so there is nothing to show.",
             remedy="Print its text_stream, or leave record=False out.",
@@ -78,9 +103,7 @@ def live(reply: Reply) -> Reply:
             for event in reply:
                 painter.see(event)
     except KeyboardInterrupt as stop:  # `reply = nb.live(…)` has given it no name
-        stop.add_note(
-            "What came is kept: bedrock_nb.recordings[-1], and bedrock_nb.resume(client, …) goes on."
-        )
+        stop.add_note(_KEPT if hasattr(reply, "recording") else _KEPT_OF_TURN)
         raise
     return reply
 
@@ -111,6 +134,14 @@ class _Terminal:
             self.out.flush()
         elif isinstance(event, Seam) and event.mode == "restart":  # what was printed is no part of it
             self.out.write("\n\n[asked again from the start]\n\n")
+        elif isinstance(event, ToolStarted | ToolFinished):
+            call = Message("assistant", (event.call,))
+            if isinstance(event, ToolStarted):
+                said = render.text(call)
+            else:
+                said = render.text(Message("user", (event.result,)), before=(call,))
+            self.out.write(f"\n{said}\n\n")
+            self.out.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
@@ -122,7 +153,7 @@ class _Terminal:
 class _Cell:
     """One display in the output cell, repainted by a thread until the reply is read."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Showable) -> None:
         self.reply = reply
         self.display_id = uuid.uuid4().hex
         self.over = threading.Event()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import count
 from typing import Any, assert_never
@@ -39,7 +39,23 @@ from bedrock_nb.message import (
     UnknownBlock,
 )
 
-__all__ = ["card", "html", "markdown", "printable", "text"]
+__all__ = [
+    "UNSAFE_TEX",
+    "card",
+    "chapter",
+    "cited",
+    "described",
+    "host_of",
+    "html",
+    "markdown",
+    "page",
+    "printable",
+    "remark",
+    "text",
+    "together",
+    "visible",
+    "with_tools",
+]
 
 # -- characters ------------------------------------------------------------------------------------
 
@@ -62,7 +78,7 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     r"""The same with invisible characters spelled out, as in ``\u202e``, for what a reader has to approve."""
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", printable(text))
 
@@ -73,7 +89,7 @@ def _text(value: str) -> str:
 
 
 def _pre(value: str) -> str:
-    return f"<pre><code>{escape(_visible(value))}</code></pre>"
+    return f"<pre><code>{escape(visible(value))}</code></pre>"
 
 
 # -- Markdown --------------------------------------------------------------------------------------
@@ -84,7 +100,7 @@ _URL = re.compile(r"(?:https?://([a-z0-9._-]+)(?::\d+)?(?:[/?#]|$)|mailto:[^/?])
 
 # TeX that links, styles, names an element, loads code, or defines something that outlives the reply: MathJax
 # 2 to 4 and KaTeX. JupyterLab's MathJax filters links and styles; the one in a page by nbconvert does not.
-_UNSAFE_TEX = re.compile(
+UNSAFE_TEX = re.compile(
     r"""\\(?: href | url | html | style | class | cssId | data | bbox | fcolorbox | enclose | mmlToken
       | unicode | require | includegraphics | setOptions | mathtoolsset | csname | [egx]?def | let | futurelet
       | global | (?:re)?new(?!line) | provide | define | Declare | Newextarrow | usetagform
@@ -94,7 +110,7 @@ _UNSAFE_TEX = re.compile(
 )
 
 
-def _host(url: str) -> str | None:
+def host_of(url: str) -> str | None:
     """The host of a URL that may be a link ("" for mailto), or None."""
     found = _URL.fullmatch(url)
     return None if found is None else found[1] or ""
@@ -119,7 +135,7 @@ class _Renderer(RendererHTML):
     def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         url = str(tokens[idx].attrs["src"])
         alt = self.renderInlineAsText(tokens[idx].children, options, env)
-        label, href = _text(f"image: {alt or 'untitled'} ({_host(url) or url})"), escape(url)
+        label, href = _text(f"image: {alt or 'untitled'} ({host_of(url) or url})"), escape(url)
         # HTML has no links within links.
         return label if env.get("link") else f'<a href="{href}" title="{href}">{label}</a>'
 
@@ -133,7 +149,7 @@ class _Renderer(RendererHTML):
     def math_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         fence = tokens[idx].markup
         source = escape(fence + tokens[idx].content + fence)
-        safe = _UNSAFE_TEX.search(tokens[idx].content) is None
+        safe = UNSAFE_TEX.search(tokens[idx].content) is None
         return f'<span class="math">{source}</span>' if safe else f"<code>{source}</code>"
 
     def math_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
@@ -154,7 +170,7 @@ class _Markdown(MarkdownIt):
         self.add_render_rule("math_block", _Renderer.math_block)
 
     def validateLink(self, url: str) -> bool:
-        return _host(url) is not None
+        return host_of(url) is not None
 
     def normalizeLinkText(self, link: str) -> str:
         return link  # not decoded: an address in punycode stays recognisable
@@ -173,7 +189,7 @@ _CLEANER = nh3.Cleaner(
     set_tag_attribute_values={"a": {"target": "_blank"}, "pre": {"style": _CODE}},
     allowed_classes={"span": {"math"}},
     url_schemes={"http", "https", "mailto"},
-    attribute_filter=lambda _, name, value: None if name == "href" and _host(value) is None else value,
+    attribute_filter=lambda _, name, value: None if name == "href" and host_of(value) is None else value,
     link_rel=_REL,
 )
 
@@ -210,7 +226,27 @@ def _opaque(value: object) -> str:
     return f"({len(value)} bytes)" if isinstance(value, bytes) else f"({type(value).__name__})"
 
 
-def _described(block: Block) -> tuple[str, str]:
+def with_tools(message: Message, before: Iterable[Message] = ()) -> Iterator[tuple[Block, str]]:
+    """Each block of a message, and for a tool's result the name of that tool ("" where it is not known).
+
+    Parameters
+    ----------
+    message : Message
+    before : iterable of Message
+        What was said before it: a result names its call by the id alone, and the call may stand there.
+    """
+    names = {call.id: call.name for each in before for call in each.tool_uses}
+    for block in message.content:
+        if isinstance(block, ToolUseBlock):
+            names[block.id] = block.name  # an id that comes twice means the call that came last
+        yield block, names.get(block.id, "") if isinstance(block, ToolResultBlock) else ""
+
+
+def described(block: Block, tool: str = "") -> tuple[str, str]:
+    """A block's title (empty for text) and its body: both as they came, to be escaped by who shows them.
+
+    ``tool`` is the name of the tool whose result the block is, from `with_tools`.
+    """
     match block:
         case TextBlock(text):
             return "", text
@@ -223,7 +259,9 @@ def _described(block: Block) -> tuple[str, str]:
         case ToolUseBlock(_, name, input):
             return f"Tool use: {name}", _json(input)
         case ToolResultBlock(_, content, status):
-            return f"Tool result: {status}" if status else "Tool result", "\n".join(map(_result, content))
+            # Next to a name that nothing went wrong needs no words.
+            told = "" if not status or (tool and status == "success") else f": {status}"
+            return f"{f'Result of {tool}' if tool else 'Tool result'}{told}", "\n".join(map(_result, content))
         case ImageBlock(format, {"bytes": bytes(data)}, None):
             return f"Image: {format}, {len(data)} bytes", ""
         case ImageBlock(format, _, {"message": str(message)}):
@@ -237,8 +275,13 @@ def _described(block: Block) -> tuple[str, str]:
 
 
 def _result(item: Mapping[str, Any]) -> str:
-    given = item.get("text")
-    return given if isinstance(given, str) else _json(item.get("json", item))
+    match item:
+        case {"text": str(given)}:
+            return given
+        case {"image": {"format": str(format), "source": {"bytes": bytes(data)}}}:
+            return f"(image: {format}, {len(data)} bytes)"
+        case _:
+            return _json(item.get("json", item))
 
 
 # Members of Bedrock's CitationLocation other than ``web``: what they point into, its index, and the unit.
@@ -250,7 +293,7 @@ _PLACES = {
 }
 
 
-def _cited(citation: Mapping[str, Any]) -> tuple[str, str, str]:
+def cited(citation: Mapping[str, Any]) -> tuple[str, str, str]:
     """A citation's title, its address and its place within the source; each may be empty."""
     title, url, location = citation.get("title"), citation.get("source"), citation.get("location")
     places = []
@@ -263,14 +306,17 @@ def _cited(citation: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(title or ""), str(url or ""), ", ".join(places)
 
 
-def text(message: Message) -> str:
-    """A whole message as plain text, safe to print: for ``text/plain`` and for terminals."""
+def text(message: Message, *, before: Iterable[Message] = ()) -> str:
+    """A whole message as plain text, safe to print: for ``text/plain`` and for terminals.
+
+    ``before`` is what was said before it, where the names of tools are looked up (see `with_tools`).
+    """
     parts, numbers = [], count(1)
-    for block in message.content:
-        title, body = _described(block)
-        parts.append(f"[{_visible(title)}]\n{_visible(body)}".strip() if title else body)
+    for block, tool in with_tools(message, before):
+        title, body = described(block, tool)
+        parts.append(f"[{visible(title)}]\n{visible(body)}".strip() if title else body)
         for citation in block.citations if isinstance(block, TextBlock) else ():
-            parts[-1] += f"\n[{next(numbers)}] {', '.join(filter(None, _cited(citation)))}"
+            parts[-1] += f"\n[{next(numbers)}] {', '.join(filter(None, cited(citation)))}"
     return printable("\n\n".join(parts))
 
 
@@ -286,14 +332,17 @@ _LINK = f'target="_blank" rel="{_REL}"'
 _MAGIC = {"png": rb"\x89PNG\r\n", "jpeg": rb"\xff\xd8\xff", "gif": b"GIF8[79]a", "webp": b"RIFF(?s:....)WEBP"}
 
 
-def html(message: Message, *, live: bool = False) -> str:
+def html(message: Message, *, live: bool = False, before: Iterable[Message] = ()) -> str:
     """A whole message as safe HTML under one ``<div class="bedrock-nb">``.
 
     Parameters
     ----------
     message : Message
     live : bool
-        The message is still arriving: its last block is shown unfolded.
+        The message is still arriving: its last block is shown unfolded, a call of a tool says that it has no
+        result yet, and pictures from tools are named only, for each repaint would send them again.
+    before : iterable of Message
+        What was said before it, where the names of tools are looked up (see `with_tools`).
 
     Returns
     -------
@@ -302,8 +351,12 @@ def html(message: Message, *, live: bool = False) -> str:
         in a notebook that is not trusted, takes nothing from it but colours and borders.
     """
     parts, numbers = [], count(1)
-    for block in message.content:
-        parts.append(_block(block, unfolded=live and block is message.content[-1]))
+    waiting = _waiting(message) if live else ()
+    for place, (block, tool) in enumerate(with_tools(message, before)):
+        title, body = described(block, tool)
+        title += ", no result yet" * (place in waiting)
+        unfolded = live and block is message.content[-1]
+        parts.append(_block(block, _text(visible(title)), body, unfolded=unfolded, pictures=not live))
         if isinstance(block, TextBlock) and block.citations:
             sources = (f"[{next(numbers)}] {_source(citation)}" for citation in block.citations)
             parts.append(f'<p style="{_DIM}">{"<br>".join(sources)}</p>')
@@ -319,15 +372,62 @@ def card(title: str, facts: Mapping[str, str]) -> str:
     )
 
 
-def _block(block: Block, *, unfolded: bool) -> str:
-    title, body = _described(block)
-    title = _text(_visible(title))
+def chapter(title: str, *parts: str, level: int = 2) -> str:
+    """Pieces that `html`, `card`, `remark` and this function made, under a heading that is escaped."""
+    return f'<h{level}>{_text(visible(title))}</h{level}><div style="{_BOX}">{"".join(parts)}</div>'
+
+
+def remark(text: str) -> str:
+    """A line of plain text beside what was said, escaped."""
+    return f'<p style="{_DIM}">{_text(visible(text))}</p>'
+
+
+def together(*parts: str) -> str:
+    """Such pieces as one, under one ``<div class="bedrock-nb">``."""
+    return _ROOT.format("".join(parts))
+
+
+# Nothing runs and nothing is fetched, whatever may stand in it; the images of a message are in the page.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_LOOK = (
+    ":root{color-scheme:light dark}"
+    "body{max-width:50em;margin:2em auto;padding:0 1em;font:1rem/1.5 system-ui,sans-serif}"
+    "th,td{padding:.1em .8em .1em 0}"
+)
+
+
+def page(title: str, *parts: str) -> str:
+    """Such pieces as a whole HTML document that needs nothing but itself."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>{escape(visible(title))}</title>\n<style>{_LOOK}</style>\n</head>\n"
+        f"<body>\n{together(*parts)}\n</body>\n</html>\n"
+    )
+
+
+def _waiting(message: Message) -> Sequence[int]:
+    """The places of a message's calls of tools that have no result in it."""
+    places: dict[str, int] = {}
+    for place, block in enumerate(message.content):
+        if isinstance(block, ToolUseBlock):
+            places[block.id] = place
+        elif isinstance(block, ToolResultBlock):
+            places.pop(block.id, None)
+    return list(places.values())
+
+
+def _block(block: Block, title: str, body: str, *, unfolded: bool, pictures: bool) -> str:
+    """A block as HTML; its title is HTML already, its body is not."""
     match block:
         case TextBlock(text):
             return markdown(text)
-        case ImageBlock(format, {"bytes": bytes(data)}, None) if re.match(_MAGIC.get(format, b"(?!)"), data):
-            address = f"data:image/{format};base64,{b64encode(data).decode()}"
-            return f'<p><img src="{address}" alt="{title}" style="max-width:100%"></p>'
+        case ImageBlock(format, {"bytes": bytes(data)}, None) if picture := _picture(format, data, title):
+            return picture
+        case ToolResultBlock(_, content) if pictures and body:
+            inner, style = _results(content), _BOX
         case ToolUseBlock():
             return f'<div style="{_BOX}">{title}{_pre(body)}</div>'
         case ReasoningBlock(text):
@@ -339,11 +439,36 @@ def _block(block: Block, *, unfolded: bool) -> str:
     return f'<details style="{style}"{" open" * unfolded}><summary>{title}</summary>{inner}</details>'
 
 
+def _picture(format: str, data: bytes, title: str) -> str:
+    """An image in the page itself; empty if it does not begin as its format does. The title is HTML."""
+    if not re.match(_MAGIC.get(format, b"(?!)"), data):
+        return ""
+    address = f"data:image/{format};base64,{b64encode(data).decode()}"
+    return f'<p><img src="{address}" alt="{title}" style="max-width:100%"></p>'
+
+
+def _results(content: Iterable[Mapping[str, Any]]) -> str:
+    """What a tool gave: its pictures, and all else as text that stands together."""
+    parts, lines = [], list[str]()
+    for item in content:
+        match item:
+            case {"image": {"format": str(format), "source": {"bytes": bytes(data)}}}:
+                picture = _picture(format, data, _text(visible(_result(item))))
+            case _:
+                picture = ""
+        if not picture:
+            lines.append(_result(item))
+            continue
+        parts += [_pre("\n".join(lines)), picture] if lines else [picture]
+        lines.clear()
+    return "".join([*parts, *([_pre("\n".join(lines))] if lines else [])])
+
+
 def _source(citation: Mapping[str, Any]) -> str:
     """A citation as a link that shows its host, or as text where its address cannot be a link."""
-    title, url, place = _cited(citation)
+    title, url, place = cited(citation)
     address = _PARSER.normalizeLink(printable(url))
-    host, href = _host(address), escape(address)
+    host, href = host_of(address), escape(address)
     if host:
         label = f'<a href="{href}" title="{href}" {_LINK}>{_text(title or url)}</a> ({host})'
     else:

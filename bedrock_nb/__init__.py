@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_nb.conversation.turn import Turn
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.live import live
+    from bedrock_nb.mcp_tools import MCPServer
     from bedrock_nb.message import Message
     from bedrock_nb.observers import Observer
     from bedrock_nb.recording import Recording, recordings
@@ -59,6 +60,7 @@ _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
     "Conversation": "conversation",
     "Limits": "conversation.limits",
+    "MCPServer": "mcp_tools",
     "Message": "message",
     "Observer": "observers",
     "Recording": "recording",
@@ -104,6 +106,7 @@ __all__ = [
     "BedrockNbError",
     "Conversation",
     "Limits",
+    "MCPServer",
     "Message",
     "Observer",
     "Recording",

@@ -6,7 +6,8 @@ in one sentence of the prompt, whatever their order, and every other word there 
 answers, so particular rows stand above general ones.
 
 To add an answer, add a row; to have it found in more ways, add keys. The prompts of the lessons are all here.
-Facts only; where a row depends on the prompt, its answer is a function of the sentence that fits.
+Facts only; where a row depends on the prompt, its answer is a function of the sentence that fits. One thing
+is kept in mind over the turns of a conversation, the user's name: so one can see whether they were sent.
 """
 
 from __future__ import annotations
@@ -175,6 +176,8 @@ network. Ask me about **rainbows**, **tokens** or **streaming**, let me *count f
 short story about a lighthouse. I am here so that you can watch an answer stream in.
 """
 
+NO_NAME = "I do not know your name: nobody has told me in this conversation."
+
 
 def _count(prompt: str) -> str:
     """Count from one number of the prompt to the other, in either direction, two hundred numbers at most."""
@@ -226,17 +229,33 @@ _ASKING = frozenset(
 _GREETINGS = ("hello", "hi", "hey", "good morning", "good afternoon", "good evening")
 _NAME_WORDS = 2
 _WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
+#: Who says the one is greeted by name, and is told it again when they ask the other.
+_PROPER = r"(?-i:[^\W\d_a-z])[^\W\d_]*"  # not "my name is not important"
+_NAMED = re.compile(rf"\b(?:the user's name is |my name is )(?P<name>{_PROPER})", re.IGNORECASE)
+_INTRODUCED = re.compile(rf"(?:(?:hello|hi|hey)\W+)?my name is (?P<name>{_PROPER})\W*", re.IGNORECASE)
+_ASKED_NAME = re.compile(
+    r"\b(?:what is|what's|do you (?:still )?(?:know|remember)|(?:tell|remind) me|say) my name(?: again)?\s*$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"[.!?;:…]+(?=\s|$)|\n")
 
 
-def find(prompt: str) -> str | None:
+def find(prompt: str, before: Sequence[str] = ()) -> str | None:
     """The prepared answer for a prompt, in Markdown; None if there is none.
+
+    Parameters
+    ----------
+    prompt : str
+    before : sequence of str
+        What was said before to the model in the same conversation, its system prompt first.
 
     Examples
     --------
     >>> find("Please count from 3 to 5!")
     '3, 4, 5.'
     >>> find("What is the latency of light?")
+    >>> find("What is my name?", before=["My name is Ada."])
+    'Your name is Ada.'
     """
     sentences = [(text, _WORD.findall(text.lower())) for text in _SENTENCE_END.split(prompt)]
     about = [(text, set(words), _subject(words)) for text, words in sentences if words]
@@ -246,6 +265,11 @@ def find(prompt: str) -> str | None:
             for text, words, subject in about:
                 if subject <= wanted <= words:
                     return (answer.text(text) if callable(answer.text) else answer.text).strip()
+    if any(_ASKED_NAME.search(text) for text, _ in sentences):
+        said = [found["name"] for text in (*before, prompt) for found in _NAMED.finditer(text)]
+        return f"Your name is {said[-1]}." if said else NO_NAME
+    if introduced := _INTRODUCED.fullmatch(prompt.strip()):
+        return f"Nice to meet you, {introduced['name']}."
     return HELLO.strip() if _greets([word for _, words in sentences for word in words]) else None
 
 

@@ -1,7 +1,8 @@
 """The embedded server's own model: prepared answers, tool requests, words about a tool's result.
 
 Strategy: `canned` decides what to say, and `writing.recorded` writes it. Sampling settings have no effect on
-prepared text: it is all that this model knows to say. An answer's text depends on the last user turn alone.
+prepared text: it is all that this model knows to say. An answer's text depends on the last user turn alone,
+but for the user's name, which the system prompt or an earlier turn may have said.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def canned(request: Request) -> Recording:
     prompt = text_of(content)
     results = [block["toolResult"] for block in content if "toolResult" in block]
     tools = () if results else _wanted_tools(kwargs.get("toolConfig") or {}, prompt)
-    said = _about(results) if results else find(prompt) or _plain_answer(prompt)
+    said = _about(results) if results else find(prompt, _before(kwargs)) or _plain_answer(prompt, content)
     blocks: list[Block] = []
     if _reasons(kwargs.get("additionalModelRequestFields") or {}):
         blocks.append(_redacted(prompt) if _REDACT in prompt else _reasoning(prompt, bool(tools)))
@@ -86,6 +87,12 @@ def canned(request: Request) -> Recording:
 
 
 # -- what is asked ---------------------------------------------------------------------------------
+
+
+def _before(kwargs: Mapping[str, Any]) -> list[str]:
+    """What the model was told before the last turn: the system prompt, and what the user said."""
+    told = [turn["content"] for turn in kwargs["messages"] if turn["role"] == "user"][:-1]
+    return [text_of(content) for content in (kwargs.get("system") or (), *told)]
 
 
 def _begun(request: Request) -> str:
@@ -134,7 +141,13 @@ def _schema(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def _plain_answer(prompt: str) -> str:
+def _plain_answer(prompt: str, content: Sequence[Mapping[str, Any]]) -> str:
+    if came := [described for block in content if (described := _attached(block))]:
+        return (
+            "I am the embedded model of bedrock_nb, a small program and no neural network. With your words "
+            f"came {' and '.join(came)}, and I cannot look inside. A real model can: connect with "
+            '`connect("aws")` and send the same prompt again.'
+        )
     words = prompt.split()
     start = " ".join(words[:8])[:80] + ("…" if len(words) > 8 or len(prompt) > 80 else "")
     asked = f'Your prompt begins "{start}". ' if start else ""
@@ -144,6 +157,19 @@ def _plain_answer(prompt: str) -> str:
         "words is real all the same: the request, the events, the tokens counted, the times. "
         'For an answer from a real model, connect with `connect("aws")` and send the same prompt again.'
     )
+
+
+def _attached(block: Mapping[str, Any]) -> str:
+    """A picture or a document in words: what can be said without understanding it."""
+    match block:
+        case {"image": {"format": "png", "source": {"bytes": bytes(data)}}} if data[12:16] == b"IHDR":
+            width, height = (int.from_bytes(data[place : place + 4]) for place in (16, 20))
+            return f"a picture (png, {width} by {height} pixels)"
+        case {"image": {"format": kind}}:
+            return f"a picture ({kind})"
+        case {"document": {"name": name, **rest}}:
+            return f"the document {name!r} ({rest.get('format', 'txt')})"
+    return ""
 
 
 def _about(results: Sequence[Mapping[str, Any]]) -> str:

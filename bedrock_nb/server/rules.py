@@ -21,7 +21,7 @@ from bedrock_nb.server.refusal import Refusal
 __all__ = ["check_conversation"]
 
 
-def check_conversation(model_id: str, request: Mapping[str, Any]) -> None:
+def check_conversation(model_id: str, request: Mapping[str, Any], *, named: bool = True) -> None:
     """Check what the service checks beyond the shape of a request.
 
     Parameters
@@ -29,6 +29,8 @@ def check_conversation(model_id: str, request: Mapping[str, Any]) -> None:
     model_id : str
     request : mapping
         The checked body; blobs are bytes.
+    named : bool
+        Whether documents are told by their names, as in Converse; in Anthropic's API a name is only a title.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def check_conversation(model_id: str, request: Mapping[str, Any]) -> None:
         400 ValidationException for the first rule that is broken.
     """
     for rule in _RULES:
-        wrong = rule(request)
+        wrong = rule(request) if named or rule is not _distinct_documents else None
         if wrong is not None:
             raise Refusal(400, "ValidationException", wrong)
     wrong = _prefill(model_id, request)
@@ -114,7 +116,17 @@ def _no_blank_text(request: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _documents(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _distinct_documents(request: Mapping[str, Any]) -> str | None:
+    """A document is told by its name, in the whole conversation and in the results of tools."""
+    blocks = [block for turn in _turns(request) for block in turn["content"]]
+    blocks += [item for block in blocks for item in (block.get("toolResult") or {}).get("content") or ()]
+    names = [block["document"]["name"] for block in blocks if "document" in block]
+    if len(names) == len(set(names)):
+        return None
+    return "Messages can't contain duplicate document names. Rename the document and retry your request."
+
+
+def _json_values(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every place for free JSON with what stands there."""
     for i, turn in enumerate(_turns(request)):
         for j, block in enumerate(turn["content"]):
@@ -130,7 +142,7 @@ def _documents(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _objects(request: Mapping[str, Any]) -> str | None:
-    for place, value in _documents(request):
+    for place, value in _json_values(request):
         if not isinstance(value, dict):
             return (
                 f"The format of the value at {place} is invalid. "
@@ -202,6 +214,7 @@ _RULES: tuple[Callable[[Mapping[str, Any]], str | None], ...] = (
     _no_empty_turn,
     _alternates,
     _no_blank_text,
+    _distinct_documents,
     _objects,
     _tools_are_offered,
     _tool_choice_exists,

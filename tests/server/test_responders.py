@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 
+from bedrock_nb.content import add_assistant_message, add_user_message, document, image
 from bedrock_nb.errors import RequestError
 from bedrock_nb.events import Event, MessageStop, ReasoningSignature, TextDelta, ToolInputDelta
 from bedrock_nb.message import ReasoningBlock, TextBlock, ToolUseBlock
@@ -113,6 +115,50 @@ def test_a_word_that_is_only_mentioned_is_no_subject(prompt):
 def test_answers_are_as_long_as_the_lessons_need(prompt, least, most):
     """Long enough to watch, short enough to wait for."""
     assert least <= len((find(prompt) or "").split()) <= most
+
+
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        (["My name is Ada."], "Nice to meet you, Ada."),
+        (["Hello, my name is Ada!"], "Nice to meet you, Ada."),
+        (["What is my name?"], "I do not know your name"),
+        (["My name is Ada.", "What is my name?"], "Your name is Ada."),
+        (
+            ["My name is Ada.", "Hello", "My name is Grace.", "And what's my name again?"],
+            "Your name is Grace.",
+        ),
+        (["Hi. My name is Ada. Tell me about rainbows"], "sunlight sorted by colour"),
+        (["My name is Ada.", "What is the meaning of my name?"], "no prepared answer"),
+        (["My name is Ada and 2+2 is what?"], "no prepared answer"),
+        (["my name is not important"], "no prepared answer"),
+    ],
+)
+def test_a_name_is_known_to_a_request_that_has_the_turn_with_it(turns, words):
+    """A conversation can be told from single questions, as with a model that understands."""
+    messages: list[dict] = []
+    for turn in turns:
+        add_user_message(messages, turn)
+        recording = canned(Request(messages=tuple(messages)))
+        add_assistant_message(messages, recording.message)
+    assert words in recording.text
+
+
+def test_a_name_in_the_system_prompt_is_known_too():
+    """What every request has is never forgotten; a name that the user gives later goes before it."""
+    system = "Be brief. The user's name is Ada."
+    assert canned(Request(prompt="What is my name?", system=system)).text == "Your name is Ada."
+    turns = [{"role": "user", "content": "My name is Grace."}, {"role": "assistant", "content": "Hello."}]
+    asked = Request(messages=tuple(turns), prompt="What is my name?", system=system)
+    assert canned(asked).text == "Your name is Grace."
+
+
+def test_what_comes_with_a_prompt_is_named():
+    """A model that cannot see says what came to it, so that one sees a picture or a document arrive."""
+    picture = Image.new("RGB", (30, 20))
+    files = [image(picture), image(picture, "jpeg"), document(b"Tides.", "notes", "txt")]
+    text = canned(Request(prompt=["What is this?", *files])).text
+    assert "a picture (png, 30 by 20 pixels) and a picture (jpeg) and the document 'notes' (txt)" in text
 
 
 def test_every_key_finds_its_own_row():

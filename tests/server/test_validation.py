@@ -17,6 +17,7 @@ ASSISTANT = {"role": "assistant", "content": [{"text": "Sunny."}]}
 SPEC = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"type": "object"}}}}
 USE = {"toolUse": {"toolUseId": "a1", "name": "weather", "input": {}}}
 RESULT = {"toolResult": {"toolUseId": "a1", "content": [{"text": "rain"}]}}
+DOCUMENT = {"document": {"name": "report", "format": "txt", "source": {"bytes": b"rain"}}}
 FAILED = "failed to satisfy constraint: "
 
 
@@ -143,6 +144,27 @@ RULES = [
             "The text field in the ContentBlock object at messages.0.content.0 is blank. "
             "Add text to the text field, and try again."
         ),
+    ),
+    (
+        {
+            "messages": [
+                asks("user", {"text": "x"}, DOCUMENT),
+                ASSISTANT,
+                asks("user", {"text": "x"}, DOCUMENT),
+            ]
+        },
+        "Messages can't contain duplicate document names. Rename the document and retry your request.",
+    ),
+    (
+        {
+            "messages": [
+                asks("user", {"text": "x"}, DOCUMENT),
+                asks("assistant", USE),
+                asks("user", {"toolResult": {"toolUseId": "a1", "content": [DOCUMENT]}}),
+            ],
+            "toolConfig": {"tools": [SPEC]},
+        },
+        "Messages can't contain duplicate document names.",
     ),
     ({"system": [{"text": " "}]}, "The text field in the SystemContentBlock object at system.0 is blank."),
     (
@@ -360,3 +382,17 @@ def test_every_shape_of_the_service_model_has_a_check(name):
 
     collect(operation(name).input_shape)
     assert set(seen.values()) <= set(_KINDS)
+
+
+def test_documents_without_a_title_are_no_matter_in_anthropics_api(post):
+    """There a document is told by its number, and its title may come twice or be missing."""
+    text = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "rain"}}
+    status, _, answer = post(
+        "/model/anthropic.claude-sonnet-4-5-20250929-v1:0/invoke",
+        {
+            "anthropic_version": "bedrock-2023-05-31",
+            "max_tokens": 5,
+            "messages": [{"role": "user", "content": [text, text, {"type": "text", "text": "Compare."}]}],
+        },
+    )
+    assert (status, json.loads(answer)["role"]) == (200, "assistant")

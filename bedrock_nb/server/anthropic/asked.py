@@ -114,7 +114,7 @@ def to_converse(model_id: str, body: Any) -> dict[str, Any]:
         kwargs["additionalModelRequestFields"] = {**handed, **effort}
     _check_tools(kwargs)
     try:
-        check_conversation(model_id, kwargs)
+        check_conversation(model_id, kwargs, named=False)
     except Refusal as err:  # what Claude says comes as it is here
         text = err.message.removeprefix("The model returned the following errors: ")
         raise Refusal(err.status, err.code, text) from err

@@ -11,12 +11,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 LESSONS := $(wildcard notebooks/*.ipynb)
+# The tests that mostly wait for processes of their own, and where `make test` keeps what they print.
+PROCESSES := tests/browser tests/foreign
+BESIDE := $(VENV)/.beside.log
 # The scripts among the files there; the others are what they share.
 BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab demo test check format foreign test-min bench clean venv
+.PHONY: help lab demo test test-here test-beside check format foreign test-min bench clean venv
 
 help:  ## list the commands
 	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
@@ -33,18 +36,31 @@ demo: $(VENV)/.stamp-lab  ## stream one prompt in the terminal: the text, its ti
 	@echo "==> one prompt to the embedded Bedrock, its timings, its anatomy in demo.png"
 	@$(BIN)/bedrock-nb stream "Tell me about rainbows" --table --plot demo.png
 
-# The lessons run even if a test failed: one run shows everything that is wrong, under one exit status.
-test: $(VENV)/.stamp-dev  ## run the tests, then every lesson against its saved outputs
-	@status=0; \
-	echo "==> tests"; \
-	$(PYTEST) tests || status=$$?; \
+# Two halves at the same time, for each waits a good part of its life: `test-here` is what this process tests,
+# and prints as it goes; `test-beside` is what has processes of its own (JupyterLab and a browser, the clients of
+# others, the kernels of the lessons), and its output follows at the end. Either half, and every part of it, runs
+# even if another failed: one run shows everything that is wrong, under one exit status. It is xargs that starts
+# both, because what the shell starts with `&` is deaf to Ctrl-C, which some tests press.
+test: $(VENV)/.stamp-dev  ## run the tests, and every lesson against its saved outputs
+	@printf '%s\n' test-here test-beside | xargs -n 1 -P 2 $(MAKE) --no-print-directory; status=$$?; \
+	cat $(BESIDE); \
+	exit $$status
+
+test-here: $(VENV)/.stamp-dev
+	@echo "==> tests (at the same time, shown afterwards: browser, clients of others, lessons)"
+	@$(PYTEST) tests $(addprefix --ignore=,$(PROCESSES))
+
+test-beside: $(VENV)/.stamp-dev
+	@{ status=0; \
+	echo "==> tests with a browser, and with clients of others"; \
+	$(PYTEST) $(PROCESSES) || status=$$?; \
 	if [ -n "$(LESSONS)" ]; then \
 	    echo "==> lessons, run and compared with their saved outputs"; \
 	    $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 notebooks || status=$$?; \
 	else \
 	    echo "==> lessons: skipped, there is no notebook in notebooks/"; \
 	fi; \
-	exit $$status
+	exit $$status; } >$(BESIDE) 2>&1
 
 check: $(VENV)/.stamp-dev  ## lint, format, types and layers, changing nothing
 	@status=0; \

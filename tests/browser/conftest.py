@@ -102,25 +102,48 @@ class Lab:
             self.process.wait(5)
 
 
-class Notebook:
-    """One notebook in one tab. ``errors`` gathers what the page logs as errors; ``page`` is Playwright's."""
+class Page:
+    """JupyterLab in one tab, loaded once. ``errors`` gathers what it logs as errors."""
 
-    def __init__(self, context, lab: Lab, name: str) -> None:
+    def __init__(self, context, lab: Lab) -> None:
         self.errors: list[str] = []
         self.page = context.new_page()
         self.page.set_default_timeout(60_000)
         self.page.on("console", self._logged)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(f"{lab.url}/lab/tree/{name}?token={lab.token}&reset")
-        self.page.wait_for_function(
-            "() => window.jupyterapp?.shell?.currentWidget"
-            "?.sessionContext?.session?.kernel?.status === 'idle'"
-        )
+        self.page.goto(f"{lab.url}/lab?token={lab.token}&reset")
+        self.page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)")
 
     def _logged(self, message) -> None:
         text = f"{message.text} {(message.location or {}).get('url', '')}"
         if message.type == "error" and not any(noise in text for noise in NOISE):
             self.errors.append(text)
+
+
+class Notebook:
+    """One notebook in JupyterLab, with a kernel of its own that ends with `close`."""
+
+    def __init__(self, lab_page: Page, name: str) -> None:
+        self.page, self.errors = lab_page.page, lab_page.errors
+        self.errors.clear()
+        self.page.evaluate(
+            "path => { window.jupyterapp.commands.execute("
+            "'docmanager:open', { path, factory: 'Notebook' }); }",
+            name,
+        )
+        self.page.wait_for_function(
+            "path => { const open = window.jupyterapp.shell.currentWidget;"
+            " return open?.context?.path === path &&"
+            "  open.sessionContext?.session?.kernel?.status === 'idle'; }",
+            arg=name,
+        )
+
+    def close(self) -> None:
+        """Close the notebook without a question, and end its kernel."""
+        self.page.evaluate(
+            "async () => { const open = window.jupyterapp.shell.currentWidget;"
+            " await open.sessionContext.shutdown(); open.dispose(); }"
+        )
 
     def run_all(self, *, timeout: float = 120) -> None:
         """Run every cell and wait until none is waiting or running."""
@@ -168,16 +191,24 @@ def browser(tmp_path_factory):
         context.close()
 
 
+@pytest.fixture(scope="module")
+def lab_page(browser, lab):
+    """The one tab in which a module's notebooks are opened: to load JupyterLab takes longer than they do."""
+    page = Page(browser, lab)
+    yield page
+    page.page.close()
+
+
 @pytest.fixture
-def open_notebook(browser, lab):
-    """Open a notebook of the lab in a tab of its own."""
+def open_notebook(lab_page):
+    """Open a notebook of the lab; it is closed after the test, and its kernel ended."""
     opened = []
 
     def open_one(name: str) -> Notebook:
-        notebook = Notebook(browser, lab, name)
+        notebook = Notebook(lab_page, name)
         opened.append(notebook)
         return notebook
 
     yield open_one
     for notebook in opened:
-        notebook.page.close()
+        notebook.close()

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import threading
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -845,3 +846,42 @@ def test_a_refused_request_is_raised_at_once(service):
     assert [(exchange.status, exchange.messages) for exchange in chat.exchanges] == [("error", [])]
     goes_on(service, chat)
     assert [block["text"] for block in service.asked[-1][0]["content"]] == ["And now?"]
+
+
+def test_a_result_that_another_view_is_taking_in_is_not_waited_for(service):
+    """The driver, woken by it, goes on, however long that view takes."""
+    gate, popped, goes = threading.Event(), threading.Event(), threading.Event()
+
+    @nb.tool
+    def gated() -> str:
+        """Wait."""
+        gate.wait(LIMIT)
+        return "done"
+
+    class Slow(deque):
+        """When a result comes, another view takes it out, and stops there."""
+
+        def append(self, running) -> None:
+            super().append(running)
+            threading.Thread(target=lambda: turn._loop.see(this, ())).start()
+            assert popped.wait(LIMIT)
+
+        def popleft(self):
+            running = super().popleft()
+            popped.set()
+            goes.wait(LIMIT)
+            return running
+
+    chat = service.chat(said(use("gated")), "Fine.", tools=[gated], eager=False)
+    turn = chat.stream("Go.")
+    reader = threading.Thread(target=turn.drain, daemon=True)
+    reader.start()
+    wait_for(lambda: turn._loop.rounds[-1].running)
+    this = turn._loop.rounds[-1]
+    this.ended = Slow()
+    gate.set()
+    reader.join(5)
+    over = not reader.is_alive()
+    goes.set()
+    assert over
+    assert outcomes(turn) == {"a": "success"}

@@ -289,9 +289,11 @@ class Loop:
         """Wait until a call has got its result, or for the limit; take in all that have one."""
         left = self._budget.left()
         with contextlib.suppress(Empty):
-            self._finished.get(
+            running = self._finished.get(
                 timeout=None if left == math.inf else min(max(0.0, left), threading.TIMEOUT_MAX)
             )
+            if running is not None:  # another view may have taken it out, and not have come to note it
+                self._note(this, running)
         self._take_in(this)
 
     def _take_in(self, this: Round) -> None:

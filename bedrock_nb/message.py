@@ -8,6 +8,7 @@ visible as ``raw`` text with ``input=None``. It is never guessed.
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias, assert_never
 from bedrock_nb.errors import RequestError
 
 __all__ = [
+    "IMAGE_FORMATS",
     "Block",
     "ImageBlock",
     "Message",
@@ -25,6 +27,7 @@ __all__ = [
     "ToolResultBlock",
     "ToolUseBlock",
     "UnknownBlock",
+    "image_format",
     "parse_input",
 ]
 
@@ -90,6 +93,22 @@ class UnknownBlock:
     """A block that only a request can hold (document, video, cachePoint …), kept as the dict it is."""
 
     payload: dict[str, Any]
+
+
+# How the image formats that Bedrock names begin.
+_IMAGES = {
+    "png": rb"\x89PNG\r\n",
+    "jpeg": rb"\xff\xd8\xff",
+    "gif": b"GIF8[79]a",
+    "webp": b"RIFF(?s:....)WEBP",
+}
+#: Their names.
+IMAGE_FORMATS = tuple(_IMAGES)
+
+
+def image_format(data: bytes) -> str | None:
+    """The format that an image's first bytes show; None if they are those of none that Bedrock takes."""
+    return next((name for name, start in _IMAGES.items() if re.match(start, data)), None)
 
 
 _DEEPEST = 100  # levels of objects and lists in a tool's input

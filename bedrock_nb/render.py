@@ -37,6 +37,7 @@ from bedrock_nb.message import (
     ToolResultBlock,
     ToolUseBlock,
     UnknownBlock,
+    image_format,
 )
 
 __all__ = [
@@ -328,9 +329,6 @@ _DIM = "color:var(--jp-content-font-color2,inherit)"
 _ROOT = '<div class="bedrock-nb">{}</div>'
 _LINK = f'target="_blank" rel="{_REL}"'
 
-# How the image formats that Bedrock names begin: what claims to be one must look like it.
-_MAGIC = {"png": rb"\x89PNG\r\n", "jpeg": rb"\xff\xd8\xff", "gif": b"GIF8[79]a", "webp": b"RIFF(?s:....)WEBP"}
-
 
 def html(message: Message, *, live: bool = False, before: Iterable[Message] = ()) -> str:
     """A whole message as safe HTML under one ``<div class="bedrock-nb">``.
@@ -441,7 +439,7 @@ def _block(block: Block, title: str, body: str, *, unfolded: bool, pictures: boo
 
 def _picture(format: str, data: bytes, title: str) -> str:
     """An image in the page itself; empty if it does not begin as its format does. The title is HTML."""
-    if not re.match(_MAGIC.get(format, b"(?!)"), data):
+    if image_format(data) != format:
         return ""
     address = f"data:image/{format};base64,{b64encode(data).decode()}"
     return f'<p><img src="{address}" alt="{title}" style="max-width:100%"></p>'

@@ -19,7 +19,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from io import StringIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, get_args
@@ -49,10 +48,6 @@ from bedrock_nb.wire import to_botocore
 __all__ = ["Keeping", "Observer", "Reply"]
 
 T = TypeVar("T")
-
-# How much of an answer in JSON must be new before all of it is read again: less where a value may have ended.
-_GROWTH, _LEAST_GROWTH = 0.01, 0.001
-_STRUCTURE = frozenset('{}[]",:')
 
 
 class Keeping(NamedTuple):
@@ -454,26 +449,7 @@ class Reply:
         Of a long answer neighbouring changes may be joined, so that the work grows as its length does. The
         last value always comes.
         """
-        said = StringIO()
-        before = None
-        length, seen, structure = (
-            0,
-            0,
-            False,
-        )  # characters, those at the last look, whether a value may have ended
-        for text in self.text_stream:
-            said.write(text)
-            length += len(text)
-            structure = structure or not _STRUCTURE.isdisjoint(text)
-            if length - seen < length * (_LEAST_GROWTH if structure else _GROWTH):
-                continue
-            seen, structure = length, False
-            value = structured.partial(said.getvalue())
-            if value is not None and value != before:
-                yield (before := value)
-        value = structured.partial(said.getvalue(), whole=True)
-        if value is not None and value != before:
-            yield value
+        return structured.growing(self.text_stream)
 
     @property
     def parsed(self) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bedrock_nb import models
-from bedrock_nb.content import as_turn, blocks_of, own, text_or_blocks, turns_of
+from bedrock_nb.content import as_turn, blocks_of, joined, own, text_or_blocks, turns_of
 from bedrock_nb.content.attachments import shown
 from bedrock_nb.errors import RequestError
 from bedrock_nb.message import Message
@@ -172,7 +172,7 @@ class Request:
         turns: tuple[Any, ...] = own(tuple(self.messages))
         if self.prompt is None:
             return turns
-        return _joined(turns, {"role": "user", "content": blocks_of(self.prompt)})
+        return _with(turns, {"role": "user", "content": blocks_of(self.prompt)})
 
     def to_kwargs(self) -> dict[str, Any]:
         """The keyword arguments for ``client.converse`` or ``client.converse_stream``."""
@@ -257,7 +257,7 @@ class Request:
             )
         results = turns[1]["content"] if len(turns) > 1 else []
         next_ = [*results, *blocks_of(prompt)] if results else prompt
-        return replace(self, messages=_joined(self.conversation, turns[0]), prompt=next_)
+        return replace(self, messages=_with(self.conversation, turns[0]), prompt=next_)
 
     def __repr__(self) -> str:
         said = (
@@ -296,12 +296,10 @@ class Request:
         return self.stream(client, streaming=False, **options).message
 
 
-def _joined(turns: tuple[dict[str, Any], ...], turn: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Turns and one more; it becomes part of the last one if that has its role, for roles must alternate."""
-    last = turns[-1] if turns else {}
-    if last.get("role") != turn["role"] or not isinstance(last.get("content"), list):
-        return (*turns, turn)
-    return (*turns[:-1], {**last, "content": [*last["content"], *turn["content"]]})
+def _with(turns: tuple[dict[str, Any], ...], turn: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Turns and one more; it becomes part of the last one if that has its role."""
+    both = joined(turns[-1], turn) if turns else None
+    return (*turns, turn) if both is None else (*turns[:-1], both)
 
 
 def _blank(block: Mapping[str, Any]) -> bool:

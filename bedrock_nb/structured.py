@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from io import StringIO
 from typing import Any
 
 from bedrock_nb.errors import RequestError, StructuredOutputError
 
-__all__ = ["parsed", "partial", "schema_of", "validator_of"]
+__all__ = ["growing", "parsed", "partial", "schema_of", "validator_of"]
 
 # -- the schema ------------------------------------------------------------------------------------
 
@@ -275,6 +276,43 @@ def _goes_on(text: str) -> bool:
         return json.JSONDecoder().raw_decode(text)[1] < len(text)
     except (ValueError, RecursionError):
         return False
+
+
+# How much of an answer in JSON must be new before all of it is read again: less where a value may have ended.
+_GROWTH, _LEAST_GROWTH = 0.01, 0.001
+_STRUCTURE = frozenset('{}[]",:')
+
+
+def growing(texts: Iterable[str | None]) -> Iterator[Any]:
+    """The value of JSON text each time that it has changed, as the text comes.
+
+    Neighbouring changes of a long text may be joined, so that the work grows as its length does; the last
+    value always comes.
+
+    Parameters
+    ----------
+    texts : iterable of str or None
+        Pieces in their order; None where another text begins.
+    """
+    said, before = StringIO(), None
+    length = seen = 0  # characters, and those at the last look
+    structure = False  # whether a value may have ended since
+    for text in texts:
+        if text is None:
+            said, before, length, seen, structure = StringIO(), None, 0, 0, False
+            continue
+        said.write(text)
+        length += len(text)
+        structure = structure or not _STRUCTURE.isdisjoint(text)
+        if length - seen < length * (_LEAST_GROWTH if structure else _GROWTH):
+            continue
+        seen, structure = length, False
+        value = partial(said.getvalue())
+        if value is not None and value != before:
+            yield (before := value)
+    value = partial(said.getvalue(), whole=True)
+    if value is not None and value != before:
+        yield value
 
 
 _CUT = "before its JSON was whole."

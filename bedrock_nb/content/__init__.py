@@ -27,6 +27,7 @@ __all__ = [
     "document",
     "guarded",
     "image",
+    "joined",
     "own",
     "search_result",
     "text_or_blocks",
@@ -303,9 +304,16 @@ def _add(messages: list[Any], turns: Iterable[dict[str, Any]]) -> list[Any]:
             remedy="Begin with messages = [].",
         )
     for turn in turns:
-        last = as_turn(messages[-1]) if messages else {}
-        if last.get("role") == turn["role"]:
-            messages[-1] = {**last, "content": [*last["content"], *turn["content"]]}
-        else:
+        both = joined(as_turn(messages[-1]), turn) if messages else None
+        if both is None:
             messages.append(turn)
+        else:
+            messages[-1] = both
     return messages
+
+
+def joined(last: Mapping[str, Any], turn: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One turn of two that follow each other, for roles must alternate; None if they are of two roles."""
+    if last.get("role") != turn["role"] or not isinstance(last.get("content"), list):
+        return None
+    return {**last, "content": [*last["content"], *turn["content"]]}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Any
 
+from bedrock_nb.content import joined
 from bedrock_nb.errors import RequestError
 from bedrock_nb.mend import BROKEN, CANCELLED, resendable
 from bedrock_nb.message import (
@@ -188,9 +189,11 @@ def _reply_to(asked: Message, said: Sequence[Block]) -> dict[str, Any]:
 def _add(sent: list[dict[str, Any]], turn: dict[str, Any]) -> None:
     if not turn["content"]:
         return
-    if sent and sent[-1]["role"] == turn["role"]:
-        turn = {**turn, "content": [*sent.pop()["content"], *turn["content"]]}
-    sent.append(turn)
+    both = joined(sent[-1], turn) if sent else None
+    if both is None:
+        sent.append(turn)
+    else:
+        sent[-1] = both
 
 
 def exchanges_of(messages: Iterable[Message]) -> list[Exchange]:

@@ -328,9 +328,8 @@ class Loop:
             running.give_up("broken" if broken else "cancelled", BROKEN if broken else self._never_ran)
             running.announced = True  # interrupted in between: it has a result all the same
             self._note(this, running)
-        exchange.tools[len(exchange.tools) - len(this.running) :] = in_order(
-            exchange.tools[len(exchange.tools) - len(this.running) :]
-        )
+        before = len(exchange.tools) - len(this.running)
+        exchange.tools[before:] = in_order(exchange.tools[before:])
         exchange.stop_reason = recording.stop_reason
         if recording.usage:
             exchange.usages.append(recording.usage)

@@ -212,10 +212,6 @@ class Running:
         self._tell(self)
         return True
 
-    def refuse(self, outcome: Outcome, said: str) -> None:
-        """Say why it does not run."""
-        self._finish(outcome, said)
-
     def __repr__(self) -> str:
         return f"<Running {self.call.name}: {self.run.outcome if self.run else 'on its way'}>"
 
@@ -339,14 +335,14 @@ class Runner:
             made(running)
         if tool is None:
             known = ", ".join(name for name, each in self.tools.items() if "toolSpec" in each.spec) or "none"
-            running.refuse("unknown", f"There is no tool {call.name!r:.70}. The tools are: {known}.")
+            running.give_up("unknown", f"There is no tool {call.name!r:.70}. The tools are: {known}.")
         elif call.input is None:
-            running.refuse("broken", BROKEN)
+            running.give_up("broken", BROKEN)
         else:
             try:
                 arguments = tool.arguments(call.input, running.context)
             except ToolInputError as err:
-                running.refuse("invalid", _said(err))
+                running.give_up("invalid", _said(err))
                 return running
             rule = self._rule(tool)
             approved = rule == "always" or running.ask(rule if callable(rule) else self._ask)

@@ -14,7 +14,6 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
 from types import TracebackType
 from typing import Any
 
@@ -213,19 +212,11 @@ class Turn:
     @property
     def partials(self) -> Iterator[Any]:
         """The value of an answer in JSON each time that it has changed; of each answer anew."""
-        said, before = StringIO(), None
-        for events in self._batches():
-            for event in events:
-                if isinstance(event, MessageStart):
-                    said, before = StringIO(), None
-                elif isinstance(event, TextDelta):
-                    said.write(event.text)
-            value = structured.partial(said.getvalue()) if events else None
-            if value is not None and value != before:
-                yield (before := value)
-        value = structured.partial(said.getvalue(), whole=True)
-        if value is not None and value != before:
-            yield value
+        return structured.growing(
+            None if isinstance(event, MessageStart) else event.text
+            for event in self
+            if isinstance(event, MessageStart | TextDelta)
+        )
 
     @property
     def stop_reason(self) -> str | None:

@@ -18,13 +18,13 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from bedrock_nb.message import image_format
+
 if TYPE_CHECKING:
     import mcp
 
 __all__ = ["blocks_of"]
 
-# The formats that Converse takes, by their first bytes: what a server says about them is often wrong.
-_IMAGES = ((b"\x89PNG\r\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
 # Binary documents by media type. Text goes as text: every model reads that, and a request may hold five
 # documents in all, so a conversation that reads its sixth file would be refused.
 # Limits: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
@@ -82,9 +82,7 @@ def _repeats(text: str, structured: Any) -> bool:
 
 def _resource(uri: str, kind: str, data: bytes) -> list[dict[str, Any]]:
     """Bytes of some media type, in the best form that Converse has for them."""
-    image = next((form for start, form in _IMAGES if data.startswith(start)), None)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        image = "webp"
+    image = image_format(data)  # by its first bytes: what a server says of it is often wrong
     document = "pdf" if data.startswith(b"%PDF-") else _DOCUMENTS.get(kind)
     if image is not None and len(data) <= _LARGEST["image"]:
         return [{"image": {"format": image, "source": {"bytes": data}}}]

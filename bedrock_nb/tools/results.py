@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from bedrock_nb.content.attachments import what_is
 from bedrock_nb.errors import ToolError
-from bedrock_nb.message import Message
+from bedrock_nb.message import IMAGE_FORMATS, Message, image_format
 
 __all__ = ["content_of"]
 
@@ -168,14 +168,12 @@ def _no_value(value: Any) -> None:
 
 # -- images ----------------------------------------------------------------------------------------
 
-_MAGIC = {"png": rb"\x89PNG\r\n", "jpeg": rb"\xff\xd8\xff", "gif": b"GIF8[79]a", "webp": b"RIFF(?s:....)WEBP"}
-
 
 def _bytes(value: Any) -> Items | None:
     if not isinstance(value, bytes | bytearray | memoryview):
         return None
     data = bytes(value)
-    format = next((name for name, magic in _MAGIC.items() if re.match(magic, data)), None)
+    format = image_format(data)
     if format and len(data) <= _IMAGE_BYTES:
         return ({"image": {"format": format, "source": {"bytes": data}}},)
     if format:
@@ -219,7 +217,7 @@ def _written(save: Callable[..., Any], format: str) -> bytes:
 
 # Kind of block -> members it needs, members it may have, its formats, where its source may be.
 _BLOCKS: dict[str, tuple[set[str], set[str], set[str], set[str]]] = {
-    "image": ({"format", "source"}, set(), set(_MAGIC), {"bytes", "s3Location"}),
+    "image": ({"format", "source"}, set(), set(IMAGE_FORMATS), {"bytes", "s3Location"}),
     "document": (
         {"name", "source"},
         {"format", "context", "citations"},

@@ -9,6 +9,9 @@ A call that was complete or cancelled is logged at INFO, any other at WARNING: f
 logger's level to INFO.
 
 The plain call is logged as a recording of its two last events, so that both kinds of call have one form.
+
+A line is made when a call has ended. Who wants to know more, and earlier, is a `Listener`: `tell` calls
+them in the thread in which it happens, and what one raises reaches no call either.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -40,8 +43,9 @@ from bedrock_nb.errors import (
 )
 from bedrock_nb.metrics import measure
 from bedrock_nb.recording import Recording, Unrecorded
+from bedrock_nb.toolruns import ToolRun
 
-__all__ = ["LOG", "log"]
+__all__ = ["LOG", "Listener", "cleaned", "listen", "log", "tell", "unlisten"]
 
 LOG = logging.getLogger("bedrock_nb.audit")
 LOG.addHandler(logging.NullHandler())  # nothing is printed unless somebody sets logging up
@@ -64,6 +68,45 @@ _OUR_WORDS = (
 )
 
 
+class Listener:
+    """Something that is told of every call of this process; override what you need."""
+
+    def began(self, recording: Recording) -> None:
+        """A call is made, or its answer begins to be read: in the thread of whoever asked for it."""
+
+    def ended(self, recording: Recording, error: BaseException | None) -> None:
+        """A call has ended, with this error if it did not end well: in the thread that read it."""
+
+    def ran(self, recording: Recording, run: ToolRun) -> None:
+        """A tool that the answer asked for has its result; the recording has the run. Maybe after the end."""
+
+
+_listeners: tuple[Listener, ...] = ()  # replaced, never changed: others may be going through it
+
+
+def listen(listener: Listener) -> None:
+    """Have a listener told from now on; once is enough, more does no harm."""
+    global _listeners
+    _listeners = (*(known for known in _listeners if known is not listener), listener)
+
+
+def unlisten(listener: Listener) -> None:
+    """Have it told no more."""
+    global _listeners
+    _listeners = tuple(known for known in _listeners if known is not listener)
+
+
+def tell(what: Literal["began", "ended", "ran"], *about: Any) -> None:
+    """Tell every listener; one that fails leaves a line in the log that names its error's type."""
+    for listener in _listeners:
+        try:
+            getattr(listener, what)(*about)
+        except Exception as err:
+            with suppress(Exception):
+                failed = {"listener_failed": type(err).__name__, "listener": type(listener).__name__}
+                LOG.warning(json.dumps(failed))
+
+
 def log(recording: Recording, *, error: BaseException | None = None) -> None:
     """Log a reply that has ended.
 
@@ -83,6 +126,7 @@ def log(recording: Recording, *, error: BaseException | None = None) -> None:
             lambda: _answer(recording),
         ),
     )
+    tell("ended", recording, error or recording.error)
 
 
 def _level(status: str) -> int:
@@ -155,7 +199,7 @@ def _rounded(seconds: float | None) -> float | None:
 def _labels(labels: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are one plain value: anything else may hold anything."""
     plain = {name: value for name, value in labels.items() if isinstance(value, str | int | float)}
-    return {str(name): _cleaned(value, str) for name, value in plain.items()}
+    return {str(name): cleaned(value, str) for name, value in plain.items()}
 
 
 # -- prompts and answers ---------------------------------------------------------------------------
@@ -170,7 +214,7 @@ def _content(
         "error_message": _words(error),
     }
     try:
-        return {name: _cleaned(value, redact or str) for name, value in content.items()}
+        return {name: cleaned(value, redact or str) for name, value in content.items()}
     except Exception as err:
         return {"redaction_failed": type(err).__name__}
 
@@ -188,8 +232,23 @@ def _words(error: BaseException | None) -> str | None:
     return None
 
 
-def _cleaned(node: Any, redact: Callable[[str], str], *, named_by_others: bool = False) -> Any:
-    """The same as JSON: texts redacted, bytes as their number, and nothing that JSON does not know."""
+def cleaned(node: Any, redact: Callable[[str], str], *, named_by_others: bool = False) -> Any:
+    """The same as JSON: texts redacted, bytes as their number, and nothing that JSON does not know.
+
+    Parameters
+    ----------
+    node : anything
+        Content of a request or of an answer.
+    redact : function
+        Of each text.
+    named_by_others : bool
+        Whether the names of members are content, too: those of a tool's input are.
+
+    Raises
+    ------
+    TypeError
+        ``redact`` gave something else than text; it may also raise what it likes.
+    """
     match node:
         case str():
             text = redact(node)
@@ -204,12 +263,12 @@ def _cleaned(node: Any, redact: Callable[[str], str], *, named_by_others: bool =
             return {"bytes": memoryview(node).nbytes}
         case Mapping():
             return {
-                redact(str(name)) if named_by_others else str(name): _cleaned(
+                redact(str(name)) if named_by_others else str(name): cleaned(
                     value, redact, named_by_others=named_by_others or name in _OPEN
                 )
                 for name, value in node.items()
             }
         case list() | tuple():
-            return [_cleaned(value, redact, named_by_others=named_by_others) for value in node]
+            return [cleaned(value, redact, named_by_others=named_by_others) for value in node]
         case _:
             return {"type": type(node).__name__}

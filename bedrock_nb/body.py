@@ -20,7 +20,7 @@ from typing import Any
 
 from urllib3.exceptions import HTTPError
 
-from bedrock_nb.connection import Serving
+from bedrock_nb.connection import SETUP, Serving
 from bedrock_nb.content import own
 from bedrock_nb.errors import RequestError
 from bedrock_nb.intake import Intake, wire_arrivals
@@ -34,6 +34,9 @@ __all__ = ["Call", "TappedBody", "shut"]
 _READ = 65536
 #: A reader that was away for longer than this, seconds, and then finds bytes within that, came late.
 _AWAY, _AT_ONCE = 0.01, 0.0005
+#: Where this process computed for longer than that during a read, seconds, other threads may have kept the
+#: reader from what had come: a read returns only when the interpreter is free.
+_BUSY = 0.001
 #: A socket's timeout is set anew when it is wrong by more than this, seconds: setting it is a system call.
 _NEAR = 0.01
 
@@ -43,7 +46,7 @@ class Call:
 
     def __init__(self, params: Mapping[str, Any], clock: Callable[[], float]) -> None:
         self.request: dict[str, Any] = own(params)  # callers change their list of messages afterwards
-        self.clock = clock
+        self.clock, self.computed = clock, time.process_time
         self.t0 = clock()
         self.started = time.time()
         self.sent: list[float] = []  # one for each attempt
@@ -65,12 +68,22 @@ class Call:
         return recording
 
     def describe(self, recording: Recording) -> None:
-        """Note in a recording what is known of the call: its envelope, and when each attempt was sent."""
+        """Note in a recording what is known of the call: its envelope, and when each attempt was sent.
+
+        Of the latest attempt also when its connection was set up, if it opened one.
+        """
         recording.envelope |= self.envelope
-        for number, t in enumerate(self.sent, 1):
-            recording.mark("sent" if number == len(self.sent) else f"sent {number}", t - self.t0)
-        if self.headers is not None:
-            recording.mark("headers", self.headers - self.t0)
+        sent, setup = list(self.sent), dict(self.serving.setup)  # of a call that was given up they may change
+        for number, t in enumerate(sent, 1):
+            recording.mark("sent" if number == len(sent) else f"sent {number}", t - self.t0)
+        for name in (*SETUP, "headers"):
+            recording.marks.pop(name, None)  # those of an attempt before
+        for name in SETUP:
+            if name in setup:
+                recording.mark(name, setup[name] - self.t0)
+        headers = self.headers
+        if headers is not None:
+            recording.mark("headers", headers - self.t0)
 
 
 class TappedBody:
@@ -82,10 +95,17 @@ class TappedBody:
         self.t = (call.headers or call.t0) - call.t0  # when it came: at first, with the response's head
         self.number = 0  # of the network read that brought it
         self.late = 0.0  # longest time that bytes may have waited because the reader was busy, seconds
+        self.waited = 0.0  # the same of the latest read
+        self.doubt = 0.0  # the same without a least time, and with what other threads may have taken
+        self.tls = False  # then a read brings one record at most, which was sent in one piece
+        self.away: float | None = None  # how long nobody was reading, all in all; None: that is not known
         self.deadline: Deadline | None = None
         self._armed: float = inf  # timeout that the socket has now, seconds
         self._own: float = inf  # the client's read timeout, which it came with
-        self._left = time.perf_counter()  # when the reader went away with the latest bytes
+        self._left = call.clock()  # when the reader went away with the latest bytes
+        self._claimed = -inf  # when somebody began to wait for them
+        self._behind: float | None = None  # bytes from then on may not have been read yet
+        self._kept = 0.0  # how long other threads may have kept the reader from them besides
         self._reader = ""  # who reads it
         self._watching: weakref.ref[Intake] | None = None
         self._counted = self._count_reads()
@@ -94,8 +114,11 @@ class TappedBody:
         direct = self._counted and raw.chunked
         self._direct: Callable[[int], bytes] | None = raw._fp.read1 if direct else None
 
-    def claim(self, deadline: Deadline | None = None) -> Call:
+    def claim(self, deadline: Deadline | None = None, *, awaited: bool = False) -> Call:
         """Become the reader, in botocore's place: bytes can be had only once.
+
+        ``awaited``: somebody was waiting for the response until now. Otherwise bytes may have been there
+        since its head came.
 
         Raises
         ------
@@ -106,7 +129,9 @@ class TappedBody:
         # botocore has urllib3 take a body that is shorter than announced for a whole one.
         self.raw.enforce_content_length = True
         self.deadline = deadline
-        self._left = time.perf_counter()  # until now nobody was to wait for anything
+        self._claimed = self.call.clock()  # until now nobody was to wait for anything
+        if awaited:
+            self._left = self._claimed
         return self.call
 
     def _claim(self, reader: str) -> None:
@@ -124,9 +149,11 @@ class TappedBody:
             socket = socket_io._sock
             read = type(socket_io).readinto
             me, socket_ref = weakref.ref(self), weakref.ref(socket_io)
+            clock, computed, t0 = self.call.clock, self.call.computed, self.call.t0
+            self.tls = tls = hasattr(socket, "pending")
 
             def readinto(buffer: Any) -> Any:
-                begin = time.perf_counter()
+                busy, begin = computed(), clock()
                 body = me()
                 if body is None:
                     return read(socket_ref(), buffer)
@@ -138,13 +165,15 @@ class TappedBody:
                     if body.deadline is not None and body.deadline.left() <= _NEAR:
                         raise body.deadline.error() from None
                     raise
-                body.t = body.call.since()
+                end = clock()
+                body.t = end - t0
                 body.number += 1
-                body._notice(begin, time.perf_counter())
+                body._notice(begin, end, computed() - busy, more=tls or count == len(buffer))
                 return count
 
             self._armed = self._own = _seconds(socket.gettimeout())
             socket_io.readinto = readinto
+            self.away = 0.0
         except AttributeError:
             return False
         return True
@@ -152,8 +181,9 @@ class TappedBody:
     def _arm(self, socket: Any, begin: float) -> None:
         """Let the next read wait as long as the limits leave, and no longer than the client's own does."""
         assert self.deadline is not None
-        if begin - self._left > _AWAY:
-            self.deadline.away(begin - self._left)
+        away = begin - max(self._left, self._claimed)
+        if away > _AWAY:
+            self.deadline.away(away)
         left = self.deadline.left()
         if left <= 0:
             raise self.deadline.error()
@@ -162,12 +192,33 @@ class TappedBody:
             socket.settimeout(None if wanted == inf else wanted)
             self._armed = wanted
 
-    def _notice(self, begin: float, end: float) -> None:
-        """Bytes that are there at once, after the reader was away: they came some time in between."""
-        away = begin - self._left
-        if away > _AWAY and end - begin < _AT_ONCE:
-            self.late = max(self.late, away)
-        self._left = end
+    def _notice(self, begin: float, end: float, busy: float, *, more: bool) -> None:
+        """Bytes that are there at once came some time since the reader had taken all that there was.
+
+        It had when it went away, unless it did not have to wait for the read before either and that may have
+        left ``more`` behind (it filled its room, or was a record of TLS): so all reads in which a late reader
+        catches up are late. A read that took its time while the process was ``busy`` may have waited for
+        other threads and not for bytes; so may the bytes of the next. That is ``doubt`` only: computing
+        that was spread over a long wait keeps nobody from reading.
+        """
+        left, behind, self._behind = self._left, self._behind, None
+        kept, self._kept = self._kept, 0.0
+        self._left, self.waited, self.doubt = end, 0.0, 0.0
+        assert self.away is not None
+        self.away += begin - left
+        if end - begin >= _AT_ONCE:
+            if busy > _BUSY:
+                self._kept = min(busy, end - begin)
+                self.doubt = begin - left + self._kept + kept
+        else:
+            since = left if behind is None else behind
+            if more:
+                self._behind, self._kept = since, kept
+            self.doubt = begin - since + kept
+            if begin - since > _AWAY:
+                self.waited = begin - since
+                if begin - left > _AWAY and self.waited > self.late:
+                    self.late = self.waited
 
     def read(self) -> bytes:
         """The next bytes as soon as there are any; nothing at the end."""

@@ -252,17 +252,17 @@ class Calling:
         with self._changed:
             self._wait(inf, until=lambda: self._response is not None)
             response = self._response
+            self.call.describe(recording)  # also of one that is given up: how far it got
             if response is None:
                 self.call.serving.abandon()
                 raise self._why()
-        self.call.describe(recording)
         if isinstance(response, BaseException):
             raise self._ours(response)
         self._body = body = self._body or _Parsed(_stream_of(response))
         if self._stopped:
             raise self._why()
         if isinstance(body, TappedBody):
-            body.claim(self._deadline)
+            body.claim(self._deadline, awaited=True)
         recording.envelope |= envelope(response)
         if self._retried:
             recording.envelope["retries"] += len(self._retried)

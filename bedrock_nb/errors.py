@@ -52,7 +52,7 @@ for it to a class, `FAULTS` in a stream and `REFUSALS` in place of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import botocore.exceptions
@@ -105,8 +105,10 @@ __all__ = [
     "ValidationError",
     "ValidationFault",
     "also",
+    "close",
     "fault_from_wire",
     "fault_to_wire",
+    "kind_of",
     "refused",
     "service_fault",
     "without_accounts",
@@ -681,3 +683,24 @@ def fault_from_wire(wire: str, payload: Any) -> StreamError | None:
     if isinstance(error, FrameError):
         error.code, error.offset, error.frames = code, rest.get("offset", 0), []
     return error
+
+
+# Longer ones are no slips of the finger, and take long to compare.
+_LONGEST_NAME = 100
+
+
+def close(name: Any, names: Iterable[Any]) -> str:
+    """A question for the remedy of an unknown name, ``"Did you mean ttft_s? "``; empty if none is like it."""
+    from difflib import get_close_matches
+
+    known = {one.casefold(): one for one in names if isinstance(one, str) and len(one) <= _LONGEST_NAME}
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        return ""
+    found = get_close_matches(name.casefold(), list(known), n=1)
+    return f"Did you mean {known[found[0]]}? " if found else ""
+
+
+def kind_of(thing: Any) -> str:
+    """What was given in a wrong place, to begin a sentence with: ``"An int"``."""
+    name = type(thing).__name__
+    return f"{'An' if name[:1] in 'aeioAEIO' else 'A'} {name}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTENT",
+    "KIND_OF",
     "STOP_REASONS",
     "BlockStop",
     "CitationDelta",
@@ -295,3 +296,18 @@ CONTENT = (
     CitationDelta,
     ImageDelta,
 )
+
+#: What kind of content an event is of.
+KIND_OF: dict[type, str] = {
+    TextDelta: "text",
+    CitationDelta: "text",
+    ReasoningDelta: "reasoning",
+    ReasoningSignature: "reasoning",
+    RedactedReasoning: "reasoning",
+    ToolUseStart: "tool input",
+    ToolInputDelta: "tool input",
+    ToolResultStart: "tool result",
+    ToolResultDelta: "tool result",
+    ImageStart: "image",
+    ImageDelta: "image",
+}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -24,7 +24,7 @@ from bedrock_nb.errors import BedrockNbError, RecordingError
 if TYPE_CHECKING:
     from bedrock_nb.recording import Recording
 
-__all__ = ["load", "save", "write_text"]
+__all__ = ["load", "save", "write_chunks", "write_text"]
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -47,6 +47,11 @@ def write_text(path: str | os.PathLike[str], text: str, what: str) -> Path:
         The file cannot be written.
     """
     return _replaced(lines.as_path(path), lambda file: file.write(text.encode()), what)
+
+
+def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes], what: str) -> Path:
+    """Write a file of these bytes, made while it is written, as `write_text` does."""
+    return _replaced(lines.as_path(path), lambda file: file.writelines(chunks), what)
 
 
 def _replaced(target: Path, write: Callable[[BinaryIO], object], what: str) -> Path:
@@ -78,7 +83,8 @@ def _write(recording: Recording, file: BinaryIO, frames: bool) -> None:
             digest.update(line)
             file.write(line)
             events += is_event
-        file.write(lines.end_line(status, events, digest.hexdigest(), recording.problems))
+        end = lines.end_line(status, events, digest.hexdigest(), recording.problems, spent=recording.spent)
+        file.write(end)
     except BedrockNbError:
         raise
     except lines.NO_FORM as err:
@@ -90,6 +96,7 @@ def _lines(recording: Recording, frames: bool) -> Iterator[tuple[bytes, bool]]:
     yield lines.head_line(recording), False
     beside, last = _beside(recording)
     body, begin = recording.body or b"", 0
+    late = dict(recording.late)  # each is told once
     for t, read, nbytes, event in recording.rows():
         while beside and beside[0][0] <= t:
             yield beside.pop(0)[1], False
@@ -99,7 +106,7 @@ def _lines(recording: Recording, frames: bool) -> Iterator[tuple[bytes, bool]]:
             if not len(frame) == nbytes == int.from_bytes(frame[:4], "big"):  # it begins with its length
                 raise _no_frames()
             begin += nbytes
-        yield lines.event_line(event, t, read, nbytes, frame), True
+        yield lines.event_line(event, t, read, nbytes, frame, late.pop(read, None)), True
     for _, line in sorted([*beside, *last], key=itemgetter(0)):
         yield line, False
 
@@ -135,7 +142,9 @@ def load(path: str | os.PathLike[str], kind: type[Recording]) -> Recording:
     except (OSError, UnicodeEncodeError) as err:
         raise RecordingError(
             f"The recording {source.name!r} cannot be read: {lines.why(err)}.",
-            remedy=f"Check the name. {lines.WHAT_IT_IS}",
+            remedy="bedrock_nb.load_folder opens a folder of recordings."
+            if source.is_dir()
+            else f"Check the name. {lines.WHAT_IT_IS}",
         ) from None  # as above
 
 
@@ -148,6 +157,10 @@ def _read(file: BinaryIO, name: str, kind: type[Recording]) -> Recording:
         if not line.endswith(b"\n"):
             recording.problems.append(f"Line {number} is torn and was dropped.")
             break
+        if lines.read_delta(recording, line):
+            digest.update(line)
+            events += 1
+            continue
         record = lines.parse(line, name, number)
         if "end" in record:
             lines.read_end(recording, record["end"], events, digest.hexdigest(), name)

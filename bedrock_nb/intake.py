@@ -72,9 +72,23 @@ class Body(Protocol):
     t: float
     number: int
     late: float
+    waited: float
+    doubt: float
+    tls: bool
+    away: float | None
 
     def read(self) -> bytes:
-        """The next bytes; nothing at the end. Sets ``t`` (seconds), ``number``, ``late``."""
+        """The next bytes; nothing at the end. Sets ``t`` (seconds), ``number``, and what is late.
+
+        ``waited`` is for how long these bytes may have been there, 0 if that is hardly worth a word, ``late``
+        the longest of that, ``doubt`` the same to the point where only who makes bursts is in doubt, and
+        ``away`` how long nobody was reading until now, all in seconds; it is None where nothing is known.
+        With ``tls`` the bytes of one read were sent in one piece.
+        """
+
+
+#: For how long the events may have been there that came in one read is kept from that on, seconds.
+_DOUBT = 0.001
 
 
 #: What one step of a source gives: seconds, number of the network read, and for each frame its events and
@@ -89,8 +103,19 @@ def wire_arrivals(body: Body, recording: Recording, deadline: Deadline | None = 
     # Frame sizes: the decoder shares header mappings, so the bytes around a payload are measured once for
     # each; the mapping is kept so that its id stays its own.
     around: dict[int, tuple[Any, int]] = {}
+    keeps, late, spent = recording.keeps, recording.late, recording.spent
+    noted, doubt, brought = -1, 0.0, 0
+    if body.tls:
+        recording.envelope["tls"] = True
     while data := read():
         keep(data)
+        number = body.number
+        if number != noted and body.away is not None:  # one network read may bring many chunks
+            noted, spent["client_s"], doubt = number, body.away, 0.0
+            if body.waited and keeps:
+                late[number] = body.waited
+            elif body.doubt > _DOUBT and keeps and not body.tls:
+                doubt, brought = body.doubt, 0
         broken: StreamError | None = None
         try:
             frames = receive(data)
@@ -109,11 +134,17 @@ def wire_arrivals(body: Body, recording: Recording, deadline: Deadline | None = 
             except PayloadError as err:
                 broken = err
                 break
+        if doubt:
+            brought += len(arrived)
+            if brought > 1:
+                late[number], doubt = doubt, 0.0
         if deadline is not None and arrived:
             deadline.heard = body.t
-        yield body.t, body.number, arrived
+        yield body.t, number, arrived
         if broken is not None:
             raise broken
+    if body.away is not None:
+        spent["client_s"] = body.away  # with the end of the body, which a reader that was away finds late
     if body.late:
         recording.problems.append(
             f"The reader was late: bytes may have waited {body.late * 1000:.0f} ms while other code ran "
@@ -219,7 +250,9 @@ class Intake:
         self.origin: weakref.ref[Any] | None = None  # the Reply that errors point to; weak, so that
         # a reply that nobody holds is closed at once and not at the next collection of cycles
         self._source, self._close, self._since = source, close, since
+        self._noted = -1  # the read of which the journal knows how late it was
         self._faults: list[Event] = []  # that ended the reply and came from no frame
+        audit.tell("began", recording)
         self.masked = settings.current().errors == "plain" if masked is None else masked
 
     def advance(self) -> list[Event]:
@@ -236,13 +269,20 @@ class Intake:
         self.busy = True
         try:
             t, read, arrived = next(self._source)
+            late = None
             if journal is not None:
                 journal.follow(self.recording)
+                # One read may come in several steps, and be known late by a later one.
+                if read != self._noted:
+                    late = self.recording.late.get(read)
+                    if late is not None and arrived:
+                        self._noted = read
             for events, nbytes in arrived:
                 for event in events:
                     made = feed(event)
                     if journal is not None:
-                        journal.write(event, t, read, nbytes)
+                        journal.write(event, t, read, nbytes, late)
+                        late = None
                     if made and keeps:  # before the event itself, which other threads see from then on
                         self.derived[len(self.recording)] = made
                     record(event, t, read, nbytes)

@@ -151,8 +151,8 @@ class Journal:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def write(self, event: Event, t: float, read: int, nbytes: int) -> None:
-        """Write one event; the arguments are those of `Recording.append`.
+    def write(self, event: Event, t: float, read: int, nbytes: int, late: float | None = None) -> None:
+        """Write one event; the arguments are those of `Recording.append`, and what `Recording.late` has.
 
         When this returns, the event is in the file or ``stopped`` says why not. I/O errors raise nothing.
 
@@ -164,7 +164,7 @@ class Journal:
         if not self._is_ours():
             return
         try:
-            line = lines.event_line(event, t, read, nbytes)
+            line = lines.event_line(event, t, read, nbytes, late=late)
         except BedrockNbError:
             raise
         except lines.NO_FORM as err:
@@ -230,7 +230,12 @@ class Journal:
         envelope = recording.envelope if recording.envelope != self._envelope else None
         try:
             line = lines.end_line(
-                recording.status, state.events, state.digest.hexdigest(), recording.problems, envelope
+                recording.status,
+                state.events,
+                state.digest.hexdigest(),
+                recording.problems,
+                envelope,
+                recording.spent,
             )
         except lines.NO_FORM as err:
             self._stop(f"its end cannot be written as JSON ({err})")

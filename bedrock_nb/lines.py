@@ -10,7 +10,7 @@ nearly all of a reply take a short cut past the encoder of dicts.
     {"t": 0.011, "mark": "headers", "envelope": {"request_id": …}}
     {"t": 0.301, "read": 2, "bytes": 176, "type": "contentBlockDelta", "payload": {…}}
     {"t": 0.812, "tool": {"id": …, "name": …, "outcome": "success", …}}
-    {"end": {"status": "complete", "events": 42, "sha256": …}}
+    {"end": {"status": "complete", "events": 42, "sha256": …, "spent": {"client_s": 0.004}}}
 
 Not here: files. `files` writes and reads whole recordings, `journal` a line at a time.
 """
@@ -19,16 +19,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from bedrock_nb.errors import BedrockNbError, RecordingError
 from bedrock_nb.events import Event, ReasoningDelta, TextDelta, ToolInputDelta
 from bedrock_nb.toolruns import ToolRun, from_json, to_json
-from bedrock_nb.wire import from_wire, to_wire
+from bedrock_nb.wire import delta, from_wire, to_wire
 
 if TYPE_CHECKING:
     from bedrock_nb.recording import Recording
@@ -46,6 +49,7 @@ __all__ = [
     "mark_line",
     "no_form",
     "parse",
+    "read_delta",
     "read_end",
     "read_head",
     "read_part",
@@ -77,8 +81,10 @@ def head_line(recording: Recording) -> bytes:
         "clock": recording.clock,
         "started": started and started.isoformat(timespec="milliseconds"),
     }
-    # It came with the headers; where nobody saw them come, there is no line of theirs.
-    return _dump(head if "headers" in recording.marks else {**head, "envelope": recording.envelope})
+    if "headers" not in recording.marks:  # it came with them; where nobody saw that, no line has it
+        head["envelope"] = recording.envelope
+    line = _dump(head)
+    return _dump(_escaped(head)) if b'$bytes"' in line else line
 
 
 def mark_line(name: str, t: float, envelope: Mapping[str, Any] | None = None) -> bytes:
@@ -86,17 +92,27 @@ def mark_line(name: str, t: float, envelope: Mapping[str, Any] | None = None) ->
     return _dump({"t": round(t, 6), "mark": name, **({} if envelope is None else {"envelope": envelope})})
 
 
-def event_line(event: Event, t: float, read: int, nbytes: int, frame: bytes | None = None) -> bytes:
-    """One event; with the exact bytes of its frame, if they are given."""
+def event_line(
+    event: Event,
+    t: float,
+    read: int,
+    nbytes: int,
+    frame: bytes | None = None,
+    late: float | None = None,
+) -> bytes:
+    """One event; with the exact bytes of its frame, if they are given, and how late its read was."""
     around = _AROUND.get(type(event))
-    if around is not None and frame is None and type(t) is float and math.isfinite(t):
+    if around is not None and frame is None and late is None and type(t) is float and math.isfinite(t):
         before, between, after, field = around
         return (
             f'{{"t":{round(t, 6)!r},"read":{read:d},"bytes":{nbytes:d},"type":"contentBlockDelta",'
             f'"payload":{before}{event.index:d}{between}{_quote(getattr(event, field))}{after}}}\n'  # type: ignore[union-attr]
         ).encode("ascii")
     wire, payload = to_wire(event)
-    line = {"t": round(t, 6), "read": read, "bytes": nbytes, "type": wire, "payload": payload}
+    line: dict[str, Any] = {"t": round(t, 6), "read": read, "bytes": nbytes}
+    if late is not None:
+        line["late"] = round(late, 6)
+    line |= {"type": wire, "payload": payload}
     return _dump(line if frame is None else {**line, "frame": b64encode(frame).decode("ascii")})
 
 
@@ -111,6 +127,7 @@ def end_line(
     digest: str,
     problems: Sequence[str] = (),
     envelope: Mapping[str, Any] | None = None,
+    spent: Mapping[str, float] | None = None,
 ) -> bytes:
     """The last line: how the reply ended, and proof of the lines before it.
 
@@ -126,12 +143,16 @@ def end_line(
         The recording's.
     envelope : mapping, optional
         If no line before has it.
+    spent : mapping, optional
+        The recording's.
     """
     end: dict[str, Any] = {"status": status, "events": events, "sha256": digest}
     if problems:
         end["problems"] = list(problems)
     if envelope is not None:
         end["envelope"] = envelope
+    if spent:
+        end["spent"] = {name: round(seconds, 6) for name, seconds in dict(spent).items()}
     return _dump({"end": end})
 
 
@@ -226,6 +247,24 @@ def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
     return record
 
 
+def read_delta(recording: Recording, line: bytes) -> bool:
+    """Take a delta in its usual form in; False if anything about the line is unusual: then nothing was done.
+
+    Nearly all lines are such. What orjson reads otherwise than json does (halves of surrogate pairs, whole
+    numbers beyond 64 bits, numbers that are none) is unusual.
+    """
+    try:
+        record = orjson.loads(line)
+        t, event = record["t"], delta(record["payload"])
+        usual = len(record) == 5 and record["type"] == "contentBlockDelta" and type(t) is float
+        if event is None or not usual or not math.isfinite(t):
+            return False
+        recording.append(event, t, record["read"], record["bytes"])
+    except (ValueError, KeyError, TypeError):  # RequestError is a ValueError: `read_part` says it
+        return False
+    return True
+
+
 def read_part(recording: Recording, record: dict[str, Any], name: str, number: int) -> None:
     """Take a mark, an event or a tool's run in, from line ``number`` of the file called ``name``."""
     try:
@@ -248,6 +287,8 @@ def read_end(recording: Recording, end: Any, events: int, digest: str, name: str
     problems, envelope = end.get("problems"), end.get("envelope")
     recording.problems += [str(problem) for problem in problems] if isinstance(problems, list) else []
     recording.envelope |= envelope if isinstance(envelope, dict) else {}
+    spent = end.get("spent")
+    recording.spent |= {k: float(v) for k, v in spent.items() if _lasts(v)} if isinstance(spent, dict) else {}
 
 
 def changed(name: str, how: str) -> RecordingError:
@@ -276,12 +317,36 @@ def _take(recording: Recording, record: dict[str, Any]) -> None:
     for event in from_wire(wire, record["payload"]):
         recording.append(event, t, record.get("read", 0), nbytes)
         nbytes = 0
+    if _lasts(record.get("late")) and recording.reads:
+        recording.late[recording.reads[-1]] = float(record["late"])
     if "frame" in record:
         recording.keep(b64decode(record["frame"]))
 
 
+def _lasts(value: Any) -> bool:
+    """Whether that can be a number of seconds that something took."""
+    return type(value) in (int, float) and 0 <= value < 2**53
+
+
+#: The only key of an object that stands for bytes, or that would be taken for it: then with a "$" more.
+_MARK = re.compile(r"\$+bytes")
+
+
+def _escaped(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        alone = len(node) == 1
+        return {
+            f"${key}" if alone and _MARK.fullmatch(str(key)) else key: _escaped(value)
+            for key, value in node.items()
+        }
+    return [_escaped(item) for item in node] if isinstance(node, list | tuple) else node
+
+
 def _unmark_bytes(node: dict[str, Any]) -> Any:
-    return b64decode(node["$bytes"]) if node.keys() == {"$bytes"} else node
+    if node.keys() == {"$bytes"}:
+        return b64decode(node["$bytes"])
+    key = next(iter(node), "")
+    return {key[1:]: node[key]} if len(node) == 1 and _MARK.fullmatch(key) else node
 
 
 # -- what those who touch files share --------------------------------------------------------------

@@ -99,7 +99,7 @@ def live(reply: Shown) -> Shown:
         )
     in_notebook = hasattr(get_ipython(), "kernel")
     try:
-        with _Cell(reply) if in_notebook else _Terminal(sys.stdout) as painter:
+        with _Cell(reply) if in_notebook else _Terminal(reply, sys.stdout) as painter:
             for event in reply:
                 painter.see(event)
     except KeyboardInterrupt as stop:  # `reply = nb.live(…)` has given it no name
@@ -119,14 +119,15 @@ class _Painter(Protocol):
 class _Terminal:
     """Visible text as it comes; control characters made harmless."""
 
-    def __init__(self, out: TextIO) -> None:
-        self.out = out
+    def __init__(self, reply: Showable, out: TextIO) -> None:
+        self.reply, self.out = reply, out
         self.held = ""  # half of a pair (a CR, a surrogate) whose other half may come in the next delta
 
     def __enter__(self) -> _Terminal:
         return self
 
     def see(self, event: Any) -> None:
+        begin = time.perf_counter()
         if isinstance(event, TextDelta):
             text = self.held + event.text
             self.held = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
@@ -142,12 +143,17 @@ class _Terminal:
                 said = render.text(Message("user", (event.result,)), before=(call,))
             self.out.write(f"\n{said}\n\n")
             self.out.flush()
+        else:
+            return
+        _took(self.reply, time.perf_counter() - begin)
 
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
     ) -> None:
+        begin = time.perf_counter()
         self.out.write(render.printable(self.held) + "\n")
         self.out.flush()
+        _took(self.reply, time.perf_counter() - begin)
 
 
 class _Cell:
@@ -179,6 +185,7 @@ class _Cell:
             took = time.perf_counter() - begin
             # No text/plain: it would double the traffic, and only the final rendering is kept.
             update_display({"text/html": html, "text/plain": ""}, raw=True, display_id=self.display_id)
+            _took(self.reply, time.perf_counter() - begin)
             wait = max(INTERVAL_S, (len(html.encode()) + ENVELOPE) / BYTES_PER_S, took / RENDER_SHARE)
 
     def __exit__(
@@ -186,9 +193,18 @@ class _Cell:
     ) -> None:
         self.over.set()
         self.thread.join()
+        begin = time.perf_counter()
         message = self.reply.snapshot
         display(_final(message, self.reply.status), raw=True)
         update_display(_BLANK, raw=True, display_id=self.display_id)
+        _took(self.reply, time.perf_counter() - begin)
+
+
+def _took(shown: Any, seconds: float) -> None:
+    """Add to what its painting took, in the recording that is growing: of a turn that of its latest round."""
+    recording = getattr(shown, "recording", None) or next(reversed(getattr(shown, "recordings", [])), None)
+    if recording is not None:
+        recording.spent["display_s"] = recording.spent.get("display_s", 0.0) + seconds
 
 
 def _final(message: Message, status: str) -> dict[str, str]:

@@ -42,15 +42,15 @@ from bedrock_nb.toolruns import ToolRun
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Recent", "Recording", "Row", "Status", "Unrecorded", "recordings"]
+__all__ = ["PLAIN", "Columns", "Recent", "Recording", "Row", "Status", "Unrecorded", "carries", "recordings"]
 
 #: How a recording stands: ``interrupted`` is a file that ends before its reply did.
 Status: TypeAlias = Literal["streaming", "complete", "cancelled", "incomplete", "error", "interrupted"]
 
-# The events that fit the columns, by their code; _OTHER are kept whole; those of the fold have none.
-_PLAIN: tuple[type, ...] = (TextDelta, ReasoningDelta, ToolInputDelta, BlockStop)
+#: The events that fit the columns, by their code; all others are kept whole, and those of the fold never.
+PLAIN: tuple[type, ...] = (TextDelta, ReasoningDelta, ToolInputDelta, BlockStop)
 _OTHER = 255
-_CODE = dict.fromkeys(get_args(Event), _OTHER) | {kind: code for code, kind in enumerate(_PLAIN)}
+_CODE = dict.fromkeys(get_args(Event), _OTHER) | {kind: code for code, kind in enumerate(PLAIN)}
 del _CODE[ToolUse], _CODE[MessageComplete]
 _TEXT_OF: dict[type, str] = {TextDelta: "text", ReasoningDelta: "text", ToolInputDelta: "fragment"}
 #: Wire bytes are kept beside the events up to this many; beyond it `Recording.body` is None.
@@ -59,7 +59,8 @@ KEEP_BODY = 4 * 2**20
 _BODIES = 50
 
 
-def _carries(event: Event) -> bool:
+def carries(event: Event) -> bool:
+    """Whether an event brings something of the answer: a delta that is not empty."""
     return isinstance(event, CONTENT) and any(getattr(event, f.name) for f in fields(event)[1:])
 
 
@@ -70,6 +71,39 @@ class Row(NamedTuple):
     read: int
     nbytes: int
     event: Event
+
+
+class Columns(NamedTuple):
+    """The events of a recording as columns of one length, for arithmetic on all of them at once.
+
+    They are copies: the recording may grow meanwhile. Each array can be read by numpy as it is.
+
+    Attributes
+    ----------
+    times : array of float
+        Seconds since the request.
+    reads, sizes : array of int
+        Number of the network read that brought the event; bytes of its frame.
+    codes : array of int
+        The event's class as its place in `PLAIN`; beyond those, it stands in ``others``.
+    blocks : array of int
+        Its content block; 0 for those in ``others``.
+    ends : array of int
+        Where its text ends in ``text``; it begins where that of the event before ends.
+    text : bytearray
+        All texts in UTF-8, halves of surrogate pairs as "surrogatepass" writes them.
+    others : dict of int to Event
+        The events that do not fit the columns, by their position.
+    """
+
+    times: array[float]
+    reads: array[int]
+    sizes: array[int]
+    codes: array[int]
+    blocks: array[int]
+    ends: array[int]
+    text: bytearray
+    others: dict[int, Event]
 
 
 class Recording:
@@ -91,6 +125,13 @@ class Recording:
     tools : list of ToolRun
         The calls of tools that the message asked for, as they ended: some of them after the reply, so that
         its journal has only those that were known at its end. `save` writes all that there are.
+    late : dict of int to float
+        By the number of a network read: for how many seconds at most its bytes may have been there while
+        other code ran. It has those after which the reader came more than 10 ms late and, of reads that
+        brought several events, all of 1 ms and more, time in which other threads computed included.
+    spent : dict of str to float
+        What this side took, seconds: ``client_s`` in all between its network reads, ``display_s`` to paint
+        the reply. What is not known is not in it.
     """
 
     #: Whether events are kept.
@@ -115,6 +156,8 @@ class Recording:
         self.status: Status = "streaming"
         self.problems: list[str] = []
         self.tools: list[ToolRun] = []
+        self.late: dict[int, float] = {}
+        self.spent: dict[str, float] = {}
         self.times, self.reads, self.sizes = array("d"), array("I"), array("I")
         self._codes, self._blocks = array("B"), array("I")
         self._ends = array("I")  # where each event's text ends in _text
@@ -185,8 +228,9 @@ class Recording:
         self.marks[name] = t
 
     def forget(self) -> None:
-        """Drop the wire's bytes: they were those of an attempt that was given up."""
+        """Drop the wire's bytes, and how late they were read: their attempt was given up."""
         self._body = bytearray()
+        self.late.clear()
 
     def keep(self, data: bytes) -> None:
         """Keep wire bytes for `body`, up to 4 MiB in all."""
@@ -213,15 +257,15 @@ class Recording:
         code = self._codes[seq]
         if code == _OTHER:
             return self._others[seq]
-        if _PLAIN[code] is BlockStop:
+        if PLAIN[code] is BlockStop:
             return BlockStop(self._blocks[seq])
-        event: Event = _PLAIN[code](self._blocks[seq], self.text_of(seq))
+        event: Event = PLAIN[code](self._blocks[seq], self.text_of(seq))
         return event
 
     def kind(self, seq: int) -> type:
         """The class of event ``seq``, without making the event."""
         code = self._codes[seq]
-        return type(self._others[seq]) if code == _OTHER else _PLAIN[code]
+        return type(self._others[seq]) if code == _OTHER else PLAIN[code]
 
     def block_of(self, seq: int) -> int | None:
         """The content block that event ``seq`` belongs to; None if to the whole message."""
@@ -247,8 +291,23 @@ class Recording:
         return [
             i
             for i, (code, begin, end) in enumerate(columns)
-            if end > begin or (code == _OTHER and _carries(self._others[i]))
+            if end > begin or (code == _OTHER and carries(self._others[i]))
         ]
+
+    def columns(self) -> Columns:
+        """All events that there are now, in columns: copies of 25 bytes an event and its text."""
+        n = len(self.times)  # first: another thread may be recording
+        ends = self._ends[:n]
+        return Columns(
+            times=self.times[:n],
+            reads=self.reads[:n],
+            sizes=self.sizes[:n],
+            codes=self._codes[:n],
+            blocks=self._blocks[:n],
+            ends=ends,
+            text=self._text[: ends[-1] if n else 0],
+            others={i: event for i, event in list(self._others.items()) if i < n},
+        )
 
     def rows(self) -> Iterator[Row]:
         """Every event with its time, read number and size."""

@@ -96,11 +96,13 @@ class Resumed:
         for name, t in before.marks.items():
             if name != "closed":
                 recording.mark(name, t)
+        recording.late |= before.late
+        recording.spent |= before.spent
         for t, read, nbytes, event in before.rows():
             if not isinstance(event, MessageStop | Metadata | StreamFault):  # they ended the first part
                 yield t, read, [((event,), nbytes)]
-        second, envelope = self._open()
-        recording.envelope |= {**envelope, "resumed": before.envelope.get("request_id", "")}
+        second, told = self._open()
+        recording.envelope |= {**told.envelope, "resumed": before.envelope.get("request_id", "")}
         recording.problems.append(
             "Token counts are those of the call that resumed this reply; the first never told its own."
         )
@@ -108,12 +110,14 @@ class Resumed:
         join = _Join(before, self._part) if self._mode == "continue" else None
         last = max(before.reads, default=0)
         for t, read, arrived in second:
+            if arrived:  # the head brings nothing, and nothing is known by then
+                _add_up(recording, before, told, last)
             if join is not None:
                 arrived = [(join.events(events), nbytes) for events, nbytes in arrived]
             yield t + self._shift, read + last, arrived
 
-    def _open(self) -> tuple[Iterator[Arrival], dict[str, Any]]:
-        """The second call's arrivals, its head being there, and its envelope."""
+    def _open(self) -> tuple[Iterator[Arrival], Recording]:
+        """The second call's arrivals, its head being there, and what else is told of it."""
         scratch = Recording()
         arrivals = self._second.arrivals(scratch)
         try:
@@ -125,7 +129,7 @@ class Resumed:
             self._mode = "restart"
             self._second.instead(self._before.request)
             return self._open()
-        return chain([head], arrivals), scratch.envelope
+        return chain([head], arrivals), scratch
 
     def left(self) -> float:
         """Seconds until the limit of the whole reply."""
@@ -161,6 +165,20 @@ def _check(before: Recording, how: str) -> None:
             "The model had finished before this reply broke off: its message is whole.",
             remedy='reply.snapshot has it; how="restart" asks again from the start.',
         )
+
+
+def _add_up(recording: Recording, before: Recording, told: Recording, last: int) -> None:
+    """Own time of both calls, and late reads of the second; nothing where it is not known of both."""
+    if told.envelope.get("tls") is before.envelope.get("tls") is True:
+        recording.envelope["tls"] = True
+    if "client_s" in told.spent and "client_s" in before.spent:
+        recording.spent["client_s"] = before.spent["client_s"] + told.spent["client_s"]
+        while told.late:
+            read, seconds = told.late.popitem()
+            recording.late[read + last] = seconds
+    else:
+        recording.spent.pop("client_s", None)
+        recording.late.clear()
 
 
 def _reason(before: Recording) -> str:

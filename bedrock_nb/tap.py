@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib3.response import BaseHTTPResponse
 
 from bedrock_nb.body import Call, TappedBody
-from bedrock_nb.connection import Abandoned, notice
+from bedrock_nb.connection import Abandoned, Serving, notice
 from bedrock_nb.content.attachments import what_is
 from bedrock_nb.errors import RequestError, without_accounts
 from bedrock_nb.models import find
@@ -166,6 +166,10 @@ def calling(call: Call) -> None:
 def _hook(emitter: Any, clock: Callable[[], float]) -> None:
     emitter_ref = weakref.ref(emitter)
 
+    def over(call: Call) -> None:
+        call.serving.over()
+        Serving.nowhere()
+
     def begin(params: Any, **_: Any) -> None:
         expected, _local.expected = getattr(_local, "expected", None), None
         _local.call, _local.body = expected or Call(params, clock), None
@@ -175,6 +179,9 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
             if call.serving.abandoned:
                 raise Abandoned
             call.sent.append(call.clock())
+            call.headers = None
+            call.serving.attempts()
+            call.serving.here()  # somebody else's call, too: its connection tells when it was set up
 
     def answered(response_dict: dict[str, Any], **_: Any) -> None:
         call, body = getattr(_local, "call", None), response_dict["body"]
@@ -196,6 +203,7 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
         stream = parsed.get("stream")
         if call is None:
             return
+        over(call)
         call.envelope = envelope(parsed)
         if stream is None:  # refused, or no stream was asked for
             return
@@ -205,6 +213,8 @@ def _hook(emitter: Any, clock: Callable[[], float]) -> None:
             _local.unwired = stream, call
 
     def failed(**_: Any) -> None:
+        if call := getattr(_local, "call", None):
+            over(call)
         _local.call = _local.body = None
 
     for name, handler in (

@@ -40,6 +40,7 @@ from bedrock_nb.eventstream import Frame
 from bedrock_nb.shapes import INDEX, ITEMS, PADDING, SHAPES, Codec, Shape
 
 __all__ = [
+    "delta",
     "from_frame",
     "from_wire",
     "to_botocore",
@@ -103,13 +104,13 @@ def from_frame(frame: Frame) -> tuple[Event, ...]:
         return (_special(frame),)
     payload = _loads(frame.payload, wire)
     if wire == "contentBlockDelta":
-        event = _quick(payload)
+        event = delta(payload)
         if event is not None:
             return (event,)
     return from_wire(str(wire), payload)
 
 
-def _quick(payload: Any) -> Event | None:
+def delta(payload: Any) -> Event | None:
     """One delta in its usual form, without the table; None if anything about it is unusual."""
     try:
         index = payload[INDEX]

@@ -11,6 +11,9 @@ class Pieces:
     def __init__(self, *pieces: bytes, then: BaseException | None = None) -> None:
         self.pieces, self.then = list(pieces), then
         self.t, self.number, self.late = 0.0, 0, 0.0
+        self.waited, self.doubt = 0.0, 0.0
+        self.away: float | None = None
+        self.tls = False
         self.closed = 0
 
     def read(self) -> bytes:

@@ -185,5 +185,9 @@ def any_recording(draw: st.DrawFn) -> Recording:
     for name, t in draw(st.dictionaries(names, TIMES, max_size=4)).items():
         recording.mark(name, round(t, 6))
     recording.envelope = draw(OBJECTS)
+    if recording.reads:
+        seconds = TIMES.map(lambda t: round(t, 6))
+        recording.late = draw(st.dictionaries(st.sampled_from(recording.reads), seconds, max_size=3))
+        recording.spent = draw(st.dictionaries(st.sampled_from(["client_s", "display_s"]), seconds))
     recording.status = draw(st.sampled_from(["complete", "cancelled", "incomplete", "error", "interrupted"]))
     return recording

@@ -61,7 +61,8 @@ THINKING = {"additionalModelRequestFields": {"thinking": {"type": "enabled", "bu
 class Whole:
     """A body that comes in one read."""
 
-    t, number, late = 0.0, 1, 0.0
+    t, number, late, waited, doubt, tls = 0.0, 1, 0.0, 0.0, 0.0, False
+    away: float | None = None
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -285,3 +285,27 @@ def test_a_time_limit_reads_back():
     again = fault_from_wire(*fault_to_wire(error))
     assert isinstance(again, StreamTimeout)
     assert (type(again), again.limit_s, str(again)) == (type(error), 2.0, str(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "asked"),
+    [
+        ("ttft", ["model", "ttft_s"], "Did you mean ttft_s? "),
+        ("LAW", ["law", 5, None], "Did you mean law? "),
+        ("speed", ["model", "ttft_s"], ""),
+        (5, ["5"], ""),
+        ("x" * 10**6, ["x" * 90], ""),
+        ("law", [], ""),
+    ],
+)
+def test_a_slip_of_the_finger_has_a_nearest_name(name, names, asked):
+    """Whatever the case; nothing where no name is like it, or what was given is none."""
+    assert errors.close(name, names) == asked
+
+
+@pytest.mark.parametrize(
+    ("thing", "kind"), [(5, "An int"), ("", "A str"), ({}, "A dict"), (None, "A NoneType")]
+)
+def test_what_was_given_is_named_in_grammar(thing, kind):
+    """As the beginning of a sentence."""
+    assert errors.kind_of(thing) == kind

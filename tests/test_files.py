@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from base64 import b64decode
 from hashlib import sha256
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bedrock_nb as nb
+from bedrock_nb import lines
 from bedrock_nb.errors import BedrockNbError, RecordingError, StreamError
 from bedrock_nb.events import BlockStop, MessageStart, MessageStop, StreamFault, TextDelta
 from bedrock_nb.lines import FORMAT
@@ -75,6 +77,7 @@ def assert_same(ours: Recording, theirs: Recording) -> None:
     """Two recordings agree in everything that a file keeps."""
     assert list(ours.rows()) == list(theirs.rows())
     assert (ours.request, ours.labels, ours.clock) == (theirs.request, theirs.labels, theirs.clock)
+    assert (ours.late, ours.spent) == (theirs.late, theirs.spent)
     assert (ours.marks, ours.envelope, ours.status) == (theirs.marks, theirs.envelope, theirs.status)
     assert ours.message == theirs.message
     assert (ours.started is None) == (theirs.started is None)
@@ -84,7 +87,7 @@ def assert_same(ours: Recording, theirs: Recording) -> None:
 @settings(deadline=None, max_examples=80)
 @given(recording=any_recording())
 def test_any_recording_comes_back(folder, recording):
-    """Events, times, request, labels, envelope, marks and status: all that was saved is loaded."""
+    """Events, times, request, labels, envelope, marks, status, own time: all that was saved is loaded."""
     path = recording.save(folder / "any.jsonl")
     loaded = Recording.load(path)
     assert_same(loaded, recording)
@@ -566,3 +569,81 @@ def test_problems_are_kept(tmp_path):
     recording = Recording()
     recording.status, recording.problems = "complete", ["The reader was late."]
     assert Recording.load(recording.save(tmp_path / "a.jsonl")).problems == ["The reader was late."]
+
+
+def test_how_late_a_read_was_is_told_once(tmp_path):
+    """In the line of its first event; what came in time looks as it always did."""
+    rows = [(TextDelta(0, "a"), 0.5, 1, 9), (TextDelta(0, "b"), 0.5, 1, 9), (TextDelta(0, "c"), 0.7, 2, 9)]
+    recording = recorded(*rows)
+    recording.late[1] = 0.0123456789
+    lines = lines_of(recording.save(tmp_path / "a.jsonl"))
+    assert [line.get("late") for line in lines[1:-1]] == [0.012346, None, None]
+    assert list(lines[2]) == ["t", "read", "bytes", "type", "payload"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["-1", "1e999", "NaN", "true", "null", '"1"', "[]", str(10**400)], ids=lambda text: text[:6]
+)
+def test_own_time_that_is_no_time_is_passed_over(tmp_path, wrong):
+    """A file may say anything: only numbers of seconds are taken."""
+    recording = recorded((TextDelta(0, "a"), 0.5, 1, 9))
+    recording.late[1], recording.spent["client_s"], recording.spent["display_s"] = 0.25, 0.125, 0.75
+    path = recording.save(tmp_path / "a.jsonl")
+    head, event, end = path.read_text().splitlines()
+    event = event.replace("0.25", wrong)
+    digest = sha256(f"{head}\n{event}\n".encode()).hexdigest()
+    end = re.sub('"sha256":"[^"]*"', f'"sha256":"{digest}"', end.replace("0.125", wrong))
+    path.write_text(f"{head}\n{event}\n{end}\n")
+    loaded = Recording.load(path)
+    assert (loaded.late, loaded.spent) == ({}, {"display_s": 0.75})
+    path.write_text(f"{head}\n{event}\n" + re.sub('"spent":.*', f'"spent":{wrong}}}}}\n', end))
+    assert Recording.load(path).spent == {}
+
+
+# -- the short cut ---------------------------------------------------------------------------------
+
+_MEMBERS = st.fixed_dictionaries(
+    {"t": st.floats(0, 9) | ODD, "payload": st.just(DELTA["payload"]) | JSON},
+    optional={
+        "read": st.integers(0, 9) | ODD,
+        "bytes": st.integers(0, 9) | ODD,
+        "type": st.sampled_from(["contentBlockDelta", "contentBlockStop", 3]),
+        "late": st.floats(0, 1),
+        "frame": st.just("AAAA"),
+        "mark": st.just("sent"),
+    },
+)
+_PAYLOADS = st.builds(
+    lambda index, kind: {"contentBlockIndex": index, "delta": kind},
+    st.integers(0, 2**31) | ODD,
+    st.sampled_from([{"text": "a"}, {"toolUse": {"input": "{"}}, {"text": "\ud83d"}, {"text": 1}, {}]),
+)
+
+
+@settings(max_examples=150)
+@given(record=_MEMBERS, payload=st.none() | _PAYLOADS)
+def test_the_short_cut_reads_what_the_long_way_reads(record, payload):
+    """A line that is taken in quickly is the same event; of any other, nothing is taken in."""
+    line = json.dumps(record if payload is None else {**DELTA, **record, "payload": payload}).encode() + b"\n"
+    quick, slow = Recording(), Recording()
+    if lines.read_delta(quick, line):
+        lines.read_part(slow, lines.parse(line, "f", 2), "f", 2)
+    assert list(quick.rows()) == list(slow.rows())
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"t": 1e22}, {"payload": {"contentBlockIndex": 0, "delta": {"text": "hi"}, "p": "abc"}}]
+)
+def test_usual_deltas_take_the_short_cut(change):
+    """They are nearly all of a file; a padding is usual, too."""
+    recording = Recording()
+    assert lines.read_delta(recording, json.dumps({**DELTA, **change}).encode())
+    assert list(recording) == [TextDelta(0, "hi")]
+
+
+@pytest.mark.parametrize("node", [{"$bytes": "aGk="}, {"$$bytes": b"hi"}, {"a": [{"$bytes": {"$bytes": 1}}]}])
+def test_what_only_looks_like_bytes_comes_back_as_it_was(tmp_path, node):
+    """A tool's input may have the very key that stands for bytes in a file."""
+    recording = Recording({"modelId": "m", "input": node, "image": b"hi"}, labels={"n": node})
+    loaded = Recording.load(recording.save(tmp_path / "a.jsonl"))
+    assert (loaded.request, loaded.labels) == (recording.request, recording.labels)

@@ -77,7 +77,10 @@ def of(kind: str, messages: list[dict]) -> list[dict]:
 
 
 def test_a_burst_is_shown_in_few_messages(kernel):
-    """5,000 deltas at once: at most 15 messages, the whole text in the last display, the live one blank."""
+    """5,000 deltas at once: at most 15 messages, the whole text in the last display, the live one blank.
+
+    What the painting took is in the recording.
+    """
     _, client = kernel
     with BedrockServer(words(5_000), latency=INSTANT) as server:
         run(client, set_up(server.endpoint_url))
@@ -93,6 +96,7 @@ def test_a_burst_is_shown_in_few_messages(kernel):
     assert "word4999" in displays[-1]["data"]["text/html"]
     assert updates[-1]["data"] == {"text/html": "", "text/plain": ""}
     assert updates[-1]["transient"] == displays[0]["transient"]
+    assert of("stream", run(client, "print(reply.recording.spent['display_s'] > 0)"))[0]["text"] == "True\n"
 
 
 def test_what_was_painted_last_is_what_is_saved(endpoint):
@@ -256,8 +260,9 @@ def test_results_in_a_terminal_name_their_tool(service):
     chat = service.chat(said(use("weather", {"city": "Rome"})), "Sunny.", tools=[weather])
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        nb.live(chat.stream("Weather?"))
+        turn = nb.live(chat.stream("Weather?"))
     assert "[Result of weather]\nsun in Rome\n" in out.getvalue()
+    assert all(recording.spent["display_s"] > 0 for recording in turn.recordings)  # each has its own
 
 
 def test_the_card_of_a_turn_says_what_to_do_with_it(service):

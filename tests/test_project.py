@@ -16,7 +16,11 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 
 #: Names that conda-forge spells otherwise; matplotlib there brings a GUI toolkit, matplotlib-base does not.
-CONDA_FORGE = {"docstring-parser": "docstring_parser", "matplotlib": "matplotlib-base"}
+CONDA_FORGE = {
+    "docstring-parser": "docstring_parser",
+    "duckdb": "python-duckdb",
+    "matplotlib": "matplotlib-base",
+}
 
 REQUIREMENTS = {
     "dependencies": PROJECT["dependencies"],

@@ -247,6 +247,21 @@ def test_times_go_on_and_no_gap_spans_the_seam(wire, client):
     assert reply.recording.started == first.recording.started
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_own_time_and_late_reads_are_those_of_both_calls(wire, client, known):
+    """Where they are known of both; else nothing is claimed of either."""
+    first = broken(client, wire, OPEN)
+    first.recording.late[first.recording.reads[0]] = 0.5
+    first.recording.spent["client_s"] = 2.0
+    if not known:
+        del first.recording.spent["client_s"]
+    wire.lay(answer(frames_of([START, TextDelta(0, "ld"), BlockStop(0), *END])))
+    joined = first.resume().drain().recording
+    assert joined.late.get(first.recording.reads[0]) == (0.5 if known else None)
+    assert joined.spent.get("client_s", 0.0) >= (2.0 if known else 0.0)
+    assert ("client_s" in joined.spent) == known
+
+
 def test_a_resumed_recording_is_kept_and_performed_again(wire, client, tmp_path):
     """In a file with its seam; by the embedded server as the one answer that came of it."""
     first = broken(client, wire, OPEN)

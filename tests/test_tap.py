@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, EventStreamError, ParamValidationEr
 import bedrock_nb as nb
 from bedrock_nb import tap
 from bedrock_nb.body import TappedBody
+from bedrock_nb.connection import Serving
 from bedrock_nb.errors import PayloadError, RequestError, ThrottlingFault, service_fault
 from bedrock_nb.events import BlockStop, MessageStart, MessageStop, StreamFault, TextDelta
 from bedrock_nb.eventstream import Frame, encode
@@ -61,7 +62,8 @@ def test_watching_changes_nothing_and_records_everything(wire, plain, client, wa
     assert (seen.status, seen.clock, seen.text) == ("complete", "wire", GOOD_TEXT)
     assert (seen.request, seen.envelope) == (streamed.request, streamed.envelope)
     assert seen.sizes == streamed.sizes
-    assert list(seen.marks) == ["sent", "headers", "closed"]
+    assert list(seen.marks) == ["sent", "connecting", "resolved", "connected", "headers", "closed"]
+    assert list(streamed.marks) == list(seen.marks)
 
 
 def test_a_recording_grows_while_the_loop_runs(wire, watched, recordings):
@@ -179,7 +181,8 @@ def test_the_clock_starts_with_the_call_and_sits_at_the_socket():
     client = loopback_client(server.url)
     tap.install(client, clock=lambda: next(ticks))
     reply = nb.Reply(client.converse_stream(**ask()))
-    assert reply.recording.marks == {"sent": 1.0, "headers": 2.0}
+    setup = {"connecting": 2.0, "resolved": 3.0, "connected": 4.0}
+    assert reply.recording.marks == {"sent": 1.0, **setup, "headers": 6.0}  # 5: the connection saw its head
     for expected, gate in zip([1, 3, 4], gates.values(), strict=True):
         while len(reply.recording) < expected:
             reply.next_event()
@@ -188,7 +191,7 @@ def test_the_clock_starts_with_the_call_and_sits_at_the_socket():
     client.close()
     server.close()
     first, second, third, last = reply.recording.times
-    assert 2.0 <= first < second == third < last
+    assert 6.0 <= first < second == third < last
     assert [n - reply.recording.reads[0] for n in reply.recording.reads] == [0, 1, 1, 2]
     assert reply.recording.marks["closed"] > reply.recording.times[-1]
 
@@ -230,6 +233,7 @@ def test_attempts_that_were_repeated_are_in_the_envelope(wire):
     reply = nb.stream(client, "hi", model="m").drain()
     client.close()
     assert (reply.envelope["retries"], reply.envelope["http_status"]) == (1, 200)
+    assert list(reply.recording.marks) == ["sent 1", "sent", "headers", "closed"]  # the last one's was open
     assert reply.recording.marks["sent"] <= reply.recording.marks["headers"] <= reply.recording.times[0]
     assert len(wire.requests) == 2
 
@@ -394,3 +398,13 @@ def test_a_stand_in_for_a_client_cannot_be_watched():
 
     with pytest.raises(RequestError, match="Reply"):
         nb.watch(StandIn())
+
+
+def test_a_call_that_never_leaves_holds_no_connection():
+    """What boto3 refuses is no call of this thread any more, and other operations are not its own."""
+    with BedrockServer(latency=Latency.none()) as server:
+        client = nb.watch(server.client())
+        with pytest.raises(ParamValidationError):
+            client.converse_stream(modelId="m", messages="none")
+        assert Serving.current() is None
+        client.close()

@@ -7,13 +7,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 from botocore.config import Config
 
 import bedrock_nb as nb
-from bedrock_nb.errors import FirstEventTimeout, IdleTimeout
+from bedrock_nb.errors import ConnectionFailed, FirstEventTimeout, IdleTimeout
 from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY
 from tests.wire_server import GOOD, GOOD_TEXT, LIMIT, Answer, answer
 
@@ -69,9 +71,15 @@ def server(authority) -> Iterator[TLSServer]:
     server.stop()
 
 
-@pytest.fixture
-def client(server, authority, tmp_path):
-    """A boto3 client that trusts the server's certificate and no other."""
+def _other(authority: trustme.CA, folder: Path) -> tuple[str, str]:
+    """Files of a certificate of the same authority for another name, and of its key."""
+    certificate = authority.issue_cert("elsewhere.example")
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "other.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "other.key"))
+    return str(folder / "other.pem"), str(folder / "other.key")
+
+
+def _client(server: TLSServer, authority: trustme.CA, tmp_path: Path) -> Any:
     import boto3
 
     trusted = tmp_path / "trusted.pem"
@@ -79,9 +87,26 @@ def client(server, authority, tmp_path):
     settings: dict = {"auth_scheme_preference": "sigv4", "retries": {"total_max_attempts": 1}, "proxies": {}}
     config = Config(**settings)
     session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-    client = session.client("bedrock-runtime", endpoint_url=server.url, verify=str(trusted), config=config)
+    return session.client("bedrock-runtime", endpoint_url=server.url, verify=str(trusted), config=config)
+
+
+@pytest.fixture
+def client(server, authority, tmp_path):
+    """A boto3 client that trusts the server's certificate and no other."""
+    client = _client(server, authority, tmp_path)
     yield client
     client.close()
+
+
+def test_the_certificate_is_checked_by_name(server, authority, tmp_path):
+    """The connection that tells when it was set up asks as ever whose the certificate is; no TLS, no mark."""
+    server.context.load_cert_chain(*_other(authority, tmp_path))
+    server.answers.append(Answer([]))
+    client = _client(server, authority, tmp_path)
+    with pytest.raises(ConnectionFailed, match="SSLError"):
+        nb.stream(client, "hi").drain()
+    client.close()
+    assert list(nb.recordings[-1].marks) == ["sent", "connecting", "resolved", "connected", "closed"]
 
 
 def test_a_reply_under_tls(server, client):
@@ -89,6 +114,10 @@ def test_a_reply_under_tls(server, client):
     server.answers.append(answer(GOOD))
     reply = nb.stream(client, "hi").drain()
     assert (reply.text, reply.recording.clock) == (GOOD_TEXT, "wire")
+    assert reply.recording.envelope["tls"] is True
+    setup = ["sent", "connecting", "resolved", "connected", "secured", "headers"]
+    assert list(reply.recording.marks) == [*setup, "closed"]
+    assert sorted(setup, key=reply.recording.marks.__getitem__) == setup
 
 
 @pytest.mark.parametrize(

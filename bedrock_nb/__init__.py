@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bedrock_nb.conversation.limits import Limits
     from bedrock_nb.conversation.turn import Turn
     from bedrock_nb.errors import BedrockNbError
+    from bedrock_nb.folder import Folder, load_folder
     from bedrock_nb.live import live
     from bedrock_nb.mcp_tools import MCPServer
     from bedrock_nb.message import Message
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from bedrock_nb.request import Request
     from bedrock_nb.settings import configure
     from bedrock_nb.streaming import chat, resume, stream
-    from bedrock_nb.table import events, summary, tool_calls
+    from bedrock_nb.table import breakdown, bursts, events, goodput, summary, tool_calls, totals, usage
     from bedrock_nb.tap import watch
     from bedrock_nb.timeouts import Timeouts
     from bedrock_nb.tools import ToolContext, tool
@@ -59,6 +60,7 @@ __version__ = "0.1.0"
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
     "Conversation": "conversation",
+    "Folder": "folder",
     "Limits": "conversation.limits",
     "MCPServer": "mcp_tools",
     "Message": "message",
@@ -73,6 +75,8 @@ _PUBLIC: dict[str, str | None] = {
     "add_user_message": "content",
     "assistant": "content",
     "audio": "content",
+    "breakdown": "table",
+    "bursts": "table",
     "cache_point": "content",
     "chat": "streaming",
     "check": "check",
@@ -82,9 +86,11 @@ _PUBLIC: dict[str, str | None] = {
     "errors": None,
     "events": "table",
     "eventstream": None,
+    "goodput": "table",
     "guarded": "content",
     "image": "content",
     "live": "live",
+    "load_folder": "folder",
     "metrics": None,
     "models": None,
     "plot": None,
@@ -97,6 +103,8 @@ _PUBLIC: dict[str, str | None] = {
     "summary": "table",
     "tool": "tools",
     "tool_calls": "table",
+    "totals": "table",
+    "usage": "table",
     "user": "content",
     "video": "content",
     "watch": "tap",
@@ -105,6 +113,7 @@ _PUBLIC: dict[str, str | None] = {
 __all__ = [
     "BedrockNbError",
     "Conversation",
+    "Folder",
     "Limits",
     "MCPServer",
     "Message",
@@ -119,6 +128,8 @@ __all__ = [
     "add_user_message",
     "assistant",
     "audio",
+    "breakdown",
+    "bursts",
     "cache_point",
     "chat",
     "check",
@@ -128,9 +139,11 @@ __all__ = [
     "errors",
     "events",
     "eventstream",
+    "goodput",
     "guarded",
     "image",
     "live",
+    "load_folder",
     "metrics",
     "models",
     "plot",
@@ -143,6 +156,8 @@ __all__ = [
     "summary",
     "tool",
     "tool_calls",
+    "totals",
+    "usage",
     "user",
     "video",
     "watch",

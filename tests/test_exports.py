@@ -108,7 +108,8 @@ def test_a_function_wins_over_the_module_of_its_name(before):
     code = (
         f"{imports}\nimport bedrock_nb as nb\nprint(*(getattr(nb, name).__module__ for name in {SHADOWED}))"
     )
-    assert fresh(code) == " ".join(f"bedrock_nb.{PUBLIC[name]}" for name in SHADOWED)
+    for found, name in zip(fresh(code).split(), SHADOWED, strict=True):
+        assert f"{found}.".startswith(f"bedrock_nb.{PUBLIC[name]}.")  # or a module inside that package
 
 
 def test_the_module_of_that_name_is_still_importable():

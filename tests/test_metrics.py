@@ -1,11 +1,13 @@
-"""metrics.py: every formula on recordings whose answers are known, and None where there is none."""
+"""metrics/: every formula on recordings whose answers are known, and None where there is none."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,16 +20,21 @@ from bedrock_nb.events import (
     MessageStop,
     Metadata,
     ReasoningDelta,
+    Seam,
     StreamFault,
     TextDelta,
     ToolInputDelta,
     ToolUseStart,
 )
 from bedrock_nb.metrics import METRICS, explain, facts, measure, percentile
+from bedrock_nb.metrics.goodput import good, limits
+from bedrock_nb.metrics.names import NAMES, TOOLS
+from bedrock_nb.metrics.quantiles import of_ordered
+from bedrock_nb.metrics.tokens import audit
 from bedrock_nb.recording import Recording
-from tests.recordings import ROWS, USAGE, recorded, reply
+from tests.recordings import JSON, OBJECTS, ROWS, USAGE, recorded, reply
 
-NOTHING = dict.fromkeys(METRICS) | {"tool_calls": 0}
+NOTHING = dict.fromkeys(METRICS) | {"tool_calls": 0, "content_chunks": 0}
 CACHED = {
     "inputTokens": 10,
     "cacheReadInputTokens": 200,
@@ -35,6 +42,7 @@ CACHED = {
     "outputTokens": 5,
     "totalTokens": 3215,
 }
+DETAILS = [{"ttl": "1h", "inputTokens": 2900}, {"ttl": "5m", "inputTokens": 100}]
 
 
 def known(recording: Recording) -> dict[str, float]:
@@ -52,13 +60,16 @@ def test_every_formula_on_a_reply_by_hand():
         "t_first_event_s": 0.25,
         "ttft_s": 0.50,
         "ttfvt_s": 0.50,
+        "ttst_s": 0.25,
         "ttlt_s": 1.50,
         "e2e_s": 2.00,
         "tpot_s": pytest.approx(1 / 3),  # (1.50 - 0.50) / (4 - 1)
         "gap_p50_s": 0.50,
         "gap_p99_s": None,  # needs 100 gaps
+        "content_chunks": 3,
         "output_tps": pytest.approx(3),  # (4 - 1) / (1.50 - 0.50)
         "e2e_tps": 2.0,  # 4 / 2.00
+        "prefill_tps": 18.0,  # 9 / 0.50
         "server_latency_ms": 1600,
         "retries": 1,
         "retry_s": 0.0,
@@ -67,6 +78,9 @@ def test_every_formula_on_a_reply_by_hand():
         "cache_write_tokens": 0,
         "total_input_tokens": 9,
         "output_tokens": 4,
+        "total_tokens": 13,
+        "cached_share": 0.0,
+        "usage_gap_tokens": 0,
         "tool_calls": 0,
         "tool_s": None,
         "tool_overlap_s": None,
@@ -136,12 +150,12 @@ def test_an_empty_recording_has_no_numbers():
 
 
 def test_one_event_has_a_time():
-    """One delta is the first and the last; there is no gap, and without usage no pace."""
+    """There is no gap, without usage no pace, and no last token before the message has stopped."""
     assert known(recorded((TextDelta(0, "x"), 0.5))) == {
         "t_first_event_s": 0.5,
         "ttft_s": 0.5,
         "ttfvt_s": 0.5,
-        "ttlt_s": 0.5,
+        "content_chunks": 1,
     }
 
 
@@ -162,6 +176,14 @@ def test_a_pace_needs_two_tokens(tokens):
     assert "tpot_s" not in found
     assert "output_tps" not in found
     assert found["e2e_tps"] == tokens / 2
+
+
+def test_without_fresh_input_the_whole_is_not_known():
+    """Cached tokens alone are no sum, nor is the answer's count one of an empty input."""
+    usage = {"outputTokens": 3, "cacheReadInputTokens": 5, "totalTokens": 9}
+    found = known(recorded((TextDelta(0, "x"), 0.5), (Metadata(usage), 2.0)))
+    assert found["cache_read_tokens"] == 5
+    assert {"total_input_tokens", "prefill_tps", "cached_share", "usage_gap_tokens"}.isdisjoint(found)
 
 
 def test_without_usage_no_token_is_counted():
@@ -185,9 +207,10 @@ def test_a_count_that_is_none_is_missing(value):
     "error", [IncompleteStreamError("Cut."), service_fault("throttlingException", "Slow down")], ids=repr
 )
 def test_a_reply_that_failed_has_the_times_it_came_to(error):
-    """Up to its last content delta; a failure is no first event, and has no end to end."""
+    """Its last delta is not its last token; a failure is no first event, and has no end to end."""
     failed = recorded((MessageStart("assistant"), 0.25), (TextDelta(0, "x"), 0.5), (StreamFault(error), 9.0))
-    assert known(failed) == {"t_first_event_s": 0.25, "ttft_s": 0.5, "ttfvt_s": 0.5, "ttlt_s": 0.5}
+    times = {"t_first_event_s": 0.25, "ttft_s": 0.5, "ttfvt_s": 0.5}
+    assert known(failed) == times | {"content_chunks": 1}
     assert measure(recorded((StreamFault(error), 9.0))) == NOTHING
 
 
@@ -210,17 +233,19 @@ def test_only_recordings_are_measured():
 
 
 @pytest.mark.parametrize(
-    ("p", "fewest"), [(0.0, 1), (0.5, 2), (0.75, 4), (0.9, 10), (0.95, 20), (0.99, 100), (0.999, 1000)]
+    ("p", "fewest"),
+    [(0.5, 2), (0.1, 10), (0.25, 4), (0.75, 4), (0.9, 10), (0.95, 20), (0.99, 100), (0.999, 1000)],
 )
 def test_a_percentile_needs_values_beyond_it(p, fewest):
-    """From fewer than 1/(1-p) values there is none; from that many on there is."""
+    """From fewer than 1/(1-p) values there is none, or 1/p below the median; from that many on there is."""
     assert percentile([1.0] * (fewest - 1), p) is None
     assert percentile([1.0] * fewest, p) == 1.0
 
 
-def test_the_hundredth_percentile_is_never_known():
-    """The longest wait of all is not in any sample."""
-    assert percentile([1.0] * 10_000, 1.0) is None
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_the_ends_are_never_known(p):
+    """The shortest and the longest wait of all are not in any sample."""
+    assert percentile([1.0] * 10_000, p) is None
 
 
 @given(
@@ -232,7 +257,7 @@ def test_percentiles_are_numpys(values, p):
     """Linear interpolation, as numpy.quantile does by default; the values' order does not matter."""
     found = percentile(values, p)
     if found is None:
-        assert len(values) * (1 - p) < 1
+        assert len(values) * min(p, 1 - p) < 1
     else:
         assert found == pytest.approx(np.quantile(values, p), rel=1e-9, abs=1e-6)
         assert found == percentile(values[::-1], p)
@@ -267,7 +292,10 @@ def test_every_metric_explains_itself(name):
     assert metric.name == name
     assert metric.formula
     assert metric.meaning.endswith(".")
-    assert metric.unit in {"s", "ms", "s/token", "token", "token/s", "count"}
+    assert metric.label
+    assert metric.unit not in metric.label.split()
+    assert metric.uses
+    assert metric.unit in {"s", "ms", "s/token", "token", "token/s", "count", "share"}
     suffix = {"s": "_s", "ms": "_ms", "s/token": "_s", "token": "_tokens", "token/s": "_tps"}
     assert name.endswith(suffix.get(metric.unit, ""))
     shown = repr(explain(name))
@@ -276,27 +304,32 @@ def test_every_metric_explains_itself(name):
         metric.unit,
         metric.formula,
         metric.meaning,
-        *metric.known_as,
+        metric.label,
+        *metric.uses,
+        *TOOLS,  # those without such a number are told too
         *metric.known_as.values(),
     ):
         assert part in shown
     assert "0x" not in shown
 
 
-def test_the_table_has_the_metrics_of_the_design():
-    """In the order of the summary table."""
+def test_the_table_has_the_metrics_in_the_order_of_an_answer():
+    """Times, then paces, then what the service says of itself, then tokens, then tools."""
     assert list(METRICS) == [
         "t_headers_s",
         "t_first_event_s",
         "ttft_s",
         "ttfvt_s",
+        "ttst_s",
         "ttlt_s",
         "e2e_s",
         "tpot_s",
         "gap_p50_s",
         "gap_p99_s",
+        "content_chunks",
         "output_tps",
         "e2e_tps",
+        "prefill_tps",
         "server_latency_ms",
         "retries",
         "retry_s",
@@ -305,10 +338,29 @@ def test_the_table_has_the_metrics_of_the_design():
         "cache_write_tokens",
         "total_input_tokens",
         "output_tokens",
+        "total_tokens",
+        "cached_share",
+        "usage_gap_tokens",
         "tool_calls",
         "tool_s",
         "tool_overlap_s",
     ]
+
+
+def test_names_of_others_are_of_metrics_and_tools_that_there_are():
+    """In one order, so that entries can be compared at a glance."""
+    assert NAMES.keys() <= METRICS.keys()
+    for called in NAMES.values():
+        assert list(called) == [tool for tool in TOOLS if tool in called]
+
+
+def test_what_is_better_is_known_of_times_and_paces():
+    """Less of every time but for what tools gained, more of every pace; of tokens nobody can say."""
+    for name, metric in METRICS.items():
+        if metric.unit in ("s", "ms", "s/token"):
+            assert metric.better == ("" if name == "tool_overlap_s" else "less")
+        elif metric.unit in ("token", "token/s", "share"):
+            assert metric.better == ("more" if metric.unit == "token/s" else "")
 
 
 @pytest.mark.parametrize(
@@ -322,15 +374,22 @@ def test_the_table_has_the_metrics_of_the_design():
         ("server_latency", "server_latency_ms"),
         ("output_tps", "output_tps"),
         ("retries", "retries"),
+        ("TTFT", "ttft_s"),
+        ("TimeToFirstToken", "ttft_s"),
+        ("ICL", "gap_p50_s"),
+        ("p99 itl", "gap_p99_s"),
+        ("TTFO", "ttfvt_s"),
+        ("OSL", "output_tokens"),
+        ("gen_ai.usage.input_tokens", "total_input_tokens"),
     ],
 )
 def test_a_metric_is_explained_with_and_without_its_unit(asked, name):
-    """`explain` takes the column's name, or that name without its unit of time."""
+    """`explain` takes the column's name, also without its unit of time, and what others call it."""
     assert explain(asked) is METRICS[name]
     assert nb.metrics.explain(asked) is METRICS[name]
 
 
-@pytest.mark.parametrize("name", ["TTFT", "latency", "", "_s", None, 5, ["ttft"]], ids=repr)
+@pytest.mark.parametrize("name", ["latency", "", "_s", 5, ["ttft"]], ids=repr)
 def test_a_metric_that_is_none_gets_the_list(name):
     """The error says what was asked, and what there is."""
     with pytest.raises(RequestError) as caught:
@@ -339,7 +398,319 @@ def test_a_metric_that_is_none_gets_the_list(name):
     assert all(known in str(caught.value) for known in METRICS)
 
 
+@pytest.mark.parametrize(
+    ("ask", "hint"),
+    [
+        (lambda: explain("Ttft_z"), "Did you mean ttft_s? There are: t_headers_s"),
+        (lambda: explain("E2ELL", dialect="vllm"), "Did you mean "),
+        (lambda: explain(dialect="vlm"), "Did you mean vllm? There are: "),
+    ],
+)
+def test_a_slip_of_the_finger_is_understood(ask, hint):
+    """The nearest name is offered before the list of all."""
+    with pytest.raises(RequestError) as caught:
+        ask()
+    assert hint in caught.value.remedy
+
+
+@pytest.mark.parametrize("package", ["formats", "metrics", "otel", "plot", "stats"])
+def test_completion_offers_what_is_public(package):
+    """`dir` of a package is its `__all__`: modules and imports are no offers."""
+    module = getattr(nb, package)
+    assert [name for name in dir(module) if not name.startswith("__")] == sorted(module.__all__)
+
+
 def test_a_metric_is_a_value():
     """Rows of the table cannot be changed by accident."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         METRICS["ttft_s"].unit = "ms"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ITL", ["vLLM", "nearest here: gap_p50_s", "GuideLLM", "AIPerf", "here tpot_s", "llmperf"]),
+        ("TPOT", ["LLMeter", "vLLM", "its end is E2EL", "GuideLLM means (cN - t0)/N"]),
+        ("time_to_first_token", ["by default", "here ttfvt_s", "AIPerf means c1 - t0", "here ttft_s"]),
+        ("request_latency", ["AIPerf means cN - t0", "GuideLLM means m - t0"]),
+    ],
+)
+def test_a_name_of_many_meanings_is_not_guessed(name, told):
+    """Who publishes ITL has to say whose: the error lists who means what, and what it is here."""
+    with pytest.raises(RequestError, match="different numbers in different tools") as caught:
+        explain(name)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_all_metrics_can_be_listed():
+    """A line for each, with its unit, its name in words and its formula; then what the symbols mean."""
+    listed = explain()
+    assert list(listed) == list(METRICS.values())
+    lines, symbols = (part.splitlines() for part in repr(listed).split("\n\n"))
+    assert len(lines) == len(METRICS)
+    assert lines[2].split() == ["ttft_s", "s", *["time", "to", "first", "token"], "c1", "-", "t0"]
+    assert "c1 first content delta" in symbols[0]
+
+
+def test_the_package_shows_what_it_has():
+    """`explain` is fetched at its first use, and offered before."""
+    assert set(nb.metrics.__all__) <= set(dir(nb.metrics))
+    with pytest.raises(AttributeError, match="no attribute 'explian'"):
+        nb.metrics.explian  # noqa: B018
+
+
+# -- kinds of replies --------------------------------------------------------------------------------
+
+
+def cached() -> Recording:
+    """10 tokens fresh, 200 read, 3000 written; 5 made from 1.0 to 3.0 s."""
+    return recorded((TextDelta(0, "x"), 1.0), (TextDelta(0, "y"), 3.0), (Metadata(CACHED, 3100), 4.0))
+
+
+def resumed() -> Recording:
+    """Broken off after its first delta, taken up again by a second call."""
+    return recorded(
+        (TextDelta(0, "a"), 1.0),
+        (Seam("continue"), 1.5),
+        (TextDelta(0, "b"), 2.0),
+        (TextDelta(0, "c"), 2.25),
+        (Metadata(USAGE), 3.0),
+    )
+
+
+def whole() -> Recording:
+    """An answer of a plain call: everything came at once."""
+    recording = recorded(*((event, 2.0) for event in reply()))
+    recording.envelope = {"operation": "Converse"}
+    return recording
+
+
+def cancelled() -> Recording:
+    """Given up after two deltas."""
+    recording = recorded((MessageStart("assistant"), 0.5), (TextDelta(0, "a"), 1.0), (TextDelta(0, "b"), 1.5))
+    recording.status = "cancelled"
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (
+            cached,
+            {
+                "prefill_tps": 3210.0,
+                "tpot_s": 0.5,
+                "cached_share": 200 / 3210,
+                "total_tokens": 3215,
+                "usage_gap_tokens": 0,
+                "server_latency_ms": 3100,
+                "ttst_s": 2.0,
+            },
+        ),
+        (
+            resumed,
+            {
+                "ttft_s": 1.0,
+                "ttst_s": None,  # over the seam
+                "ttlt_s": 2.25,
+                "e2e_s": 3.0,
+                "content_chunks": 3,
+                "tpot_s": None,
+                "output_tps": None,
+                "e2e_tps": None,
+                "prefill_tps": None,  # usage is of the second call
+            },
+        ),
+        (
+            whole,
+            {
+                "ttft_s": 2.0,
+                "e2e_s": 2.0,
+                "ttst_s": None,
+                "content_chunks": None,
+                "tpot_s": None,
+                "gap_p50_s": None,
+                "prefill_tps": None,
+                "e2e_tps": 2.0,
+                "output_tokens": 4,
+            },
+        ),
+        (
+            cancelled,
+            {"ttst_s": 0.5, "ttlt_s": None, "e2e_s": None, "total_tokens": None, "cached_share": None},
+        ),
+    ],
+)
+def test_kinds_of_replies(made, expected):
+    """What a reply was lets some numbers be, and others not."""
+    found = measure(made())
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "gap"),
+    [
+        (CACHED | {"totalTokens": 15}, -3200),  # without the cached ones
+        (CACHED | {"totalTokens": 3220}, 5),
+        (USAGE | {"totalTokens": -1}, None),
+        ({"totalTokens": 13, "outputTokens": 4}, None),
+    ],
+)
+def test_a_total_that_does_not_add_up_shows(usage, gap):
+    """By how many tokens, and None where a part is missing."""
+    assert measure(recorded((Metadata(usage), 1.0)))["usage_gap_tokens"] == gap
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(0.001, 10), min_size=2, max_size=8),
+    st.integers(2, 500),
+    st.lists(st.booleans(), min_size=8, max_size=8),
+)
+def test_moments_come_in_their_order(waits, tokens, visible):
+    """ttft <= ttfvt <= ttlt <= e2e where they are, and a pace is one over a time."""
+    times = np.cumsum(waits)
+    rows = [
+        ((TextDelta if seen else ReasoningDelta)(0, "x"), float(t))
+        for t, seen in zip(times, visible, strict=False)
+    ]
+    found = known(recorded(*rows, (Metadata({**USAGE, "outputTokens": tokens}), float(times[-1]) + 1)))
+    order = [found[name] for name in ("ttft_s", "ttfvt_s", "ttlt_s", "e2e_s") if name in found]
+    assert order == sorted(order)
+    assert found["tpot_s"] * found["output_tps"] == pytest.approx(1)
+    assert found["gap_p50_s"] <= max(waits[1:]) + 1e-9 if "gap_p50_s" in found else len(rows) < 3
+    assert found["content_chunks"] == len(rows)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=100, max_size=130), st.sampled_from([0.5, 0.9, 0.99]))
+@settings(deadline=None, max_examples=30)
+def test_percentiles_of_a_sample_are_those_of_python(values, p):
+    """The other way to interpolate is that of `statistics.quantiles`, wherever a percentile is given."""
+    expected = statistics.quantiles(values, n=100)[round(p * 100) - 1]
+    assert of_ordered(sorted(values), p, exclusive=True) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
+# -- good enough -------------------------------------------------------------------------------------
+
+
+def test_limits_are_in_our_units_and_by_full_names():
+    """Names with and without their unit of time."""
+    assert limits(ttft=0.5, tpot_s=0.05, output_tps=20) == {"ttft_s": 0.5, "tpot_s": 0.05, "output_tps": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "No limit was given"),
+        ({"e2el": 1}, "vLLM's e2el is e2e_s here"),
+        ({"speed": 1}, "speed is no metric"),
+        ({"ttfts": 1}, "Did you mean ttft_s? There are"),
+        ({"output_tokens": 5}, "output_tokens has no better and worse"),
+        ({"ttft": 1, "ttft_s": 2}, "ttft_s has two limits"),
+        ({"ttft": 500}, "ttft_s=0.5"),
+        ({"ttft_s": "fast"}, "from 0 on is wanted, in s"),
+        ({"ttft_s": -1}, "-1"),
+        ({"ttft_s": math.nan}, "nan"),
+        ({"ttft_s": True}, "True"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(given, told):
+    """Above all milliseconds, which vLLM's limits are in."""
+    with pytest.raises(RequestError) as caught:
+        limits(**given)
+    assert told in str(caught.value)
+
+
+def test_a_long_limit_can_be_said_on_purpose():
+    """With the full name."""
+    assert limits(ttft_s=500) == {"ttft_s": 500.0}
+
+
+@pytest.mark.parametrize(
+    ("limit", "met"),
+    [
+        ({"ttft_s": 0.5}, True),  # the limit itself is good
+        ({"ttft_s": 0.49}, False),
+        ({"output_tps": 2.5}, True),  # more is better
+        ({"e2e_tps": 2.0}, True),
+        ({"output_tps": 3.5}, False),
+        ({"gap_p99_s": 99.0}, False),  # a number that is missing meets none
+    ],
+)
+def test_a_reply_meets_a_limit_or_not(limit, met):
+    """Upper limits for times, lower ones for paces."""
+    assert good(measure(reply()), limit) == dict.fromkeys(limit, met)
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, "", pd.NA])
+def test_what_a_table_lacks_meets_no_limit(missing):
+    """A row of the summary table has gaps of other kinds."""
+    assert good({"ttft_s": missing}, {"ttft_s": 1.0, "e2e_s": 1.0}) == {"ttft_s": False, "e2e_s": False}
+
+
+# -- usage, audited ----------------------------------------------------------------------------------
+
+
+def test_input_and_total_in_either_sense():
+    """Bedrock's input leaves cached tokens out, OpenTelemetry's has them; Bedrock's total has them too."""
+    found = audit(recorded((Metadata({**CACHED, "cacheDetails": DETAILS}), 1.0)))
+    assert (found.fresh, found.cache_read, found.cache_write, found.output) == (10, 200, 3000, 5)
+    assert (found.input_bedrock, found.input_otel) == (10, 3210)
+    assert (found.total_said, found.total_plain, found.total_bedrock, found.total_otel) == (
+        3215,
+        15,
+        3215,
+        3215,
+    )
+    assert found.cache_details == (("1h", 2900), ("5m", 100))
+    assert found.mismatches == ()
+    assert found.raw["cacheDetails"] is DETAILS
+
+
+@pytest.mark.parametrize(
+    ("usage", "told"),
+    [
+        (USAGE, []),
+        (CACHED | {"totalTokens": 15}, []),  # the other convention
+        (USAGE | {"cacheDetails": []}, []),
+        ({}, ["no usage came"]),
+        (USAGE | {"totalTokens": 12}, ["totalTokens is 12, but input and output are 13 together."]),
+        (CACHED | {"totalTokens": 12}, ["15 together, and 3215 with"]),
+        ({"inputTokens": 9, "outputTokens": 4}, ["totalTokens is missing"]),
+        (USAGE | {"outputTokens": "4"}, ["outputTokens is '4', not a whole number"]),
+        (USAGE | {"inputTokens": -9}, ["inputTokens is -9"]),
+        (USAGE | {"cacheReadInputTokens": math.nan}, ["cacheReadInputTokens is nan"]),
+        (USAGE | {"totalTokens": 10**5000}, ["totalTokens is a very large number"]),
+        (USAGE | {"inputTokens": "x" * 10**6}, ["inputTokens is 'xxxx"]),
+        (USAGE | {"outputTokens": 0, "totalTokens": 9}, ["outputTokens is 0, but content came"]),
+        (CACHED | {"cacheDetails": [{"ttl": "5m", "inputTokens": 7}]}, ["add up to 7", "is 3000"]),
+        (USAGE | {"cacheDetails": [{"ttl": "5m", "inputTokens": 7}]}, ["cacheWriteInputTokens is missing"]),
+        (CACHED | {"cacheDetails": [{"ttl": 5}]}, ["not a list of ttl and inputTokens"]),
+        (CACHED | {"cacheDetails": "none"}, ["cacheDetails is 'none'"]),
+    ],
+)
+def test_what_does_not_fit_is_told_in_a_sentence(usage, told):
+    """One for each thing, whatever a service says, and none about usage that fits."""
+    found = audit(recorded((TextDelta(0, "x"), 0.5), (Metadata(usage), 1.0))).mismatches
+    assert len(found) == min(1, len(told))
+    assert all(part in found[0] for part in told)
+    assert all(sentence.endswith(".") and len(sentence) < 200 for sentence in found)
+
+
+def test_a_reply_that_was_cut_has_no_usage_and_that_is_no_mismatch():
+    """Usage comes last. Of a reply that was taken up again there is that of the last call."""
+    assert audit(cancelled()).mismatches == ()
+    assert audit(cancelled()).input_otel is None
+    assert audit(resumed()).mismatches == (
+        "The reply was taken up again: this is the usage of its last call alone.",
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(OBJECTS | st.fixed_dictionaries({"cacheDetails": JSON}, optional=dict.fromkeys(USAGE, JSON)))
+def test_any_usage_can_be_audited(usage):
+    """It is kept as it came, and what it is read as are counts."""
+    found = audit(recorded((Metadata(usage), 1.0)))
+    assert found.raw is usage
+    assert all(n is None or (type(n) is int and n >= 0) for n in found[1:11])

@@ -1,8 +1,11 @@
-"""table.py: the columns and types of the two tables, their order, and how they agree with the metrics."""
+"""table/: columns and types of the tables, their order, how they agree with the metrics, and their files."""
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import bedrock_nb as nb
-from bedrock_nb.errors import RecordingError, RequestError
+from bedrock_nb.errors import RecordingError, RequestError, service_fault
 from bedrock_nb.events import (
     BlockStop,
     MessageStart,
@@ -21,15 +24,33 @@ from bedrock_nb.events import (
     Metadata,
     ReasoningDelta,
     RedactedReasoning,
+    Seam,
+    StreamFault,
     TextDelta,
     ToolInputDelta,
     ToolUseStart,
     Unknown,
 )
-from bedrock_nb.metrics import METRICS, facts, measure
-from bedrock_nb.recording import Recent, Recording
-from bedrock_nb.table import EVENT_COLUMNS, SUMMARY_COLUMNS, as_recordings, events, summary
-from tests.recordings import USAGE, any_recording, recorded, reply
+from bedrock_nb.metrics import METRICS, dialects, facts, gap_pairs, measure
+from bedrock_nb.recording import PLAIN, Recent, Recording, Unrecorded
+from bedrock_nb.table import (
+    EVENT_COLUMNS,
+    GOODPUT_COLUMNS,
+    SUMMARY_COLUMNS,
+    TOOL_COLUMNS,
+    USAGE_COLUMNS,
+    as_recordings,
+    conditions,
+    each,
+    events,
+    goodput,
+    summary,
+    tool_calls,
+    totals,
+    usage,
+)
+from bedrock_nb.toolruns import ToolRun
+from tests.recordings import JSON, USAGE, any_recording, recorded, reply
 
 TEXTS = ("model", "status", "stop_reason", "request_id")
 WHOLE = [name for name, metric in METRICS.items() if metric.unit in ("token", "count", "ms")]
@@ -43,7 +64,8 @@ def dtypes(kinds: dict[str, str]) -> dict[str, object]:
 def summary_kinds() -> dict[str, str]:
     """The type of each column of the summary."""
     kinds = dict.fromkeys(SUMMARY_COLUMNS, "float64")
-    return {**kinds, **dict.fromkeys(TEXTS, "str"), **dict.fromkeys(WHOLE, "Int64")}
+    whole, texts = dict.fromkeys(WHOLE, "Int64"), dict.fromkeys(TEXTS, "str")
+    return {**kinds, **texts, **whole, "started": "datetime64[us, UTC]"}
 
 
 SOURCES = {
@@ -78,25 +100,63 @@ def test_the_summary_has_its_columns(source):
 def test_the_columns_are_those_of_the_design():
     """Lessons and users name them."""
     assert " ".join(EVENT_COLUMNS) == "recording seq t_s gap_s type block text chars bytes tokens_est read"
-    assert " ".join(SUMMARY_COLUMNS) == (
-        "model status stop_reason t_headers_s t_first_event_s ttft_s ttfvt_s ttlt_s e2e_s tpot_s gap_p50_s "
-        "gap_p99_s output_tps e2e_tps server_latency_ms retries retry_s input_tokens cache_read_tokens "
-        "cache_write_tokens total_input_tokens output_tokens tool_calls tool_s tool_overlap_s request_id"
-    )
+    assert (
+        *("model", "status", "stop_reason", *METRICS, "request_id", "lasted_s", "late_s", "started"),
+    ) == SUMMARY_COLUMNS
 
 
-@settings(deadline=None, max_examples=40)
+@pytest.mark.parametrize(
+    ("clock", "late", "spent", "wanted"),
+    [
+        ("wire", {3: 0.2, 5: 0.4}, {"client_s": 0.7}, 0.4),
+        ("wire", {}, {"client_s": 0.7}, 0.0),
+        ("wire", {}, {}, None),
+        ("parsed", {}, {"client_s": 0.7}, None),
+    ],
+)
+def test_the_summary_tells_how_late_a_reply_was_read(clock, late, spent, wanted):
+    """The longest that bytes may have waited; 0 if the reader never was away; missing if nobody knows."""
+    recording = Recording(clock=clock)
+    recording.late, recording.spent = late, spent
+    found = summary(recording)["late_s"][0]
+    assert (None if pd.isna(found) else found) == wanted
+
+
+@settings(deadline=None, max_examples=30)
 @given(st.lists(any_recording(), max_size=3))
 def test_any_recordings_fit_the_tables(recordings):
     """Any events, marks, times and labels: one row each, types as ever, and no warning."""
     frame = events(recordings)
     assert frame.dtypes.to_dict() == dtypes(EVENT_COLUMNS)
-    assert len(frame) == sum(len(r) + len({"request", *r.marks}) for r in recordings)
+    assert list(map(tuple, rows_of(frame))) == list(reference(recordings))
+    replies = summary(recordings)
+    assert len(replies) == len(recordings)
+    assert replies.columns.is_unique
+    assert replies[list(SUMMARY_COLUMNS)].dtypes.to_dict() == dtypes(summary_kinds())
+    assert usage(recordings).dtypes.to_dict() == dtypes(USAGE_COLUMNS)
+    assert totals(recordings)["replies"].item() == len(recordings)
+
+
+def rows_of(frame):
+    """The rows of a table of events, None for what is missing."""
+    return frame.astype(object).where(frame.notna(), None).itertuples(index=False)
+
+
+def reference(recordings):
+    """The rows of the table of events, one event after another: the definition of its columns."""
     for number, recording in enumerate(recordings):
-        rows = frame[frame["recording"] == number]
-        assert list(rows["seq"].dropna().sort_values()) == list(range(len(recording)))
-        assert list(rows["gap_s"].dropna().sort_values()) == sorted(facts(recording).gaps)
-    assert len(summary(recordings)) == len(recordings)
+        content, rows = recording.content(), []
+        gaps = {b: recording.times[b] - recording.times[a] for a, b in gap_pairs(recording, content)}
+        whole, tokens = sum(len(recording.text_of(i)) for i in content), facts(recording).N
+        for mark, t in {"request": 0.0, **recording.marks}.items():
+            rows.append((number, None, t, None, mark, None, "", 0, 0, None, None))
+        for i, (t, read, size, event) in enumerate(recording.rows()):
+            text = recording.text_of(i)
+            shown = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            share = tokens * len(text) / whole if tokens is not None and whole and i in content else None
+            block, kind = recording.block_of(i), type(event).__name__
+            rows.append((number, i, t, gaps.get(i), kind, block, shown, len(text), size, share, read))
+        yield from sorted(rows, key=lambda row: (row[4] == "closed", row[2]))
 
 
 # -- the event table -------------------------------------------------------------------------------
@@ -226,9 +286,9 @@ def test_half_of_a_surrogate_pair_is_shown_as_a_replacement():
     recording = recorded(
         (TextDelta(0, "a\ud83d"), 0.0), (TextDelta(0, "\ude00"), 0.0), (TextDelta(0, "😀"), 0.0)
     )
-    frame = events(recording)
-    assert list(frame["text"])[1:] == ["a\ufffd", "\ufffd", "😀"]
-    assert list(frame["chars"])[1:] == [2, 1, 1]
+    frame = events([recording, recorded((TextDelta(0, "\ud83d\ude00!"), 0.0), (TextDelta(0, "é"), 0.0))])
+    assert list(frame["text"]) == ["", "a\ufffd", "\ufffd", "😀", "", "😀!", "é"]
+    assert list(frame["chars"]) == [0, 2, 1, 1, 0, 3, 1]
 
 
 # -- the summary -----------------------------------------------------------------------------------
@@ -247,8 +307,9 @@ def test_what_is_not_known_is_missing():
     """Never 0, never an empty text."""
     row = summary(Recording()).iloc[0]
     assert row["status"] == "streaming"
-    assert row["tool_calls"] == 0  # this is known: its list of runs is empty
-    assert row.drop(["status", "tool_calls"]).isna().all()
+    known = {name: value for name, value in measure(Recording()).items() if value is not None}
+    assert set(known.values()) <= {0}  # counts of what it has none of
+    assert row.drop(["status", *known]).isna().all()
 
 
 def test_labels_are_columns():
@@ -306,7 +367,7 @@ def test_recordings_come_out_of_anything_that_has_some(tmp_path):
 def test_what_is_no_recording_is_named(table, source):
     """The error says what was given, and what may be."""
     culprit = source[1] if isinstance(source, list) else source
-    with pytest.raises(RequestError, match=f"A {type(culprit).__name__} is no recording") as caught:
+    with pytest.raises(RequestError, match=f"An? {type(culprit).__name__} is no recording") as caught:
         table(source)
     assert "path" in str(caught.value)
 
@@ -317,3 +378,419 @@ def test_a_path_that_is_no_recording_is_named(table, tmp_path):
     with pytest.raises(RecordingError, match=re.escape("'no.jsonl' cannot be read")) as caught:
         table([reply(), tmp_path / "no.jsonl"])
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_path_may_be_a_folder(tmp_path):
+    """All recordings in it, in order of their names."""
+    for name in "ba":
+        reply(labels={"name": name}).save(tmp_path / f"{name}.jsonl")
+    assert list(summary(tmp_path)["name"]) == ["a", "b"]
+    assert list(events([str(tmp_path), reply()])["recording"].unique()) == [0, 1, 2]
+
+
+def test_a_dataframe_is_no_recording():
+    """Its column names are not taken for paths."""
+    with pytest.raises(RequestError, match="A DataFrame is no recording: this is a table already"):
+        events(summary(reply()))
+
+
+def test_recordings_are_held_one_at_a_time():
+    """A table of a generator of recordings lets each go before it takes the next."""
+    alive: list[weakref.ref[Recording]] = []
+
+    def walk():
+        for _ in range(3):
+            assert sum(ref() is not None for ref in alive) <= 1  # that which the table still has in hand
+            recording = reply()
+            alive.append(weakref.ref(recording))
+            yield recording
+            del recording
+
+    for table in (events, summary, usage, tool_calls, totals):
+        alive.clear()
+        table(walk())
+        assert len(alive) == 3
+
+
+def test_each_reads_a_file_when_it_is_its_turn(tmp_path):
+    """A path that cannot be read is no trouble until it is reached."""
+    walk = each([reply(), tmp_path / "no.jsonl"])
+    assert len(next(walk)) == 7
+    with pytest.raises(RecordingError):
+        next(walk)
+
+
+# -- columns of a recording ------------------------------------------------------------------------
+
+
+def test_the_columns_of_a_recording_are_its_events():
+    """Times, reads, sizes, classes, blocks, texts: of each event, at its place."""
+    recording = reply()
+    columns = recording.columns()
+    begins = [0, *columns.ends[:-1]]
+    for i, (t, read, size, event) in enumerate(recording.rows()):
+        assert (columns.times[i], columns.reads[i], columns.sizes[i]) == (t, read, size)
+        assert columns.text[begins[i] : columns.ends[i]].decode() == recording.text_of(i)
+        if i in columns.others:
+            assert columns.others[i] is event
+        else:
+            assert PLAIN[columns.codes[i]] is type(event)
+            assert columns.blocks[i] == event.index
+    assert list(columns.others) == [0, 5, 6]
+
+
+def test_columns_stay_whole_while_another_thread_records():
+    """Every copy has one length, and a later event does not change it."""
+    recording, go = Recording(), threading.Event()
+
+    def record():
+        go.wait()
+        for i in range(5000):
+            recording.append(TextDelta(0, "é") if i % 7 else MessageStart("assistant"), float(i))
+
+    writer = threading.Thread(target=record)
+    writer.start()
+    go.set()
+    copies = [recording.columns()]
+    while len(copies[-1].times) < 5000:
+        copies.append(recording.columns())
+    writer.join()
+    for copy in {len(copy.times): copy for copy in copies}.values():
+        n = len(copy.times)
+        assert {len(column) for column in copy[:6]} == {n}
+        assert len(copy.text) == (copy.ends[-1] if n else 0)
+        assert list(copy.others) == list(range(0, n, 7))
+        assert len(events(recording)) == 5001
+
+
+def test_a_reply_that_was_not_kept_has_no_events():
+    """Only its marks: what is remembered of its end has no time."""
+    unkept = Unrecorded()
+    unkept.append(MessageStop("end_turn"), 1.0)
+    unkept.mark("sent", 0.5)
+    assert list(events(unkept)["type"]) == ["request", "sent"]
+
+
+def test_a_seam_and_a_plain_call_have_no_gap():
+    """Nobody waited there for the model; pooled gaps are those of the recordings beside them."""
+    seam = recorded((TextDelta(0, "a"), 1.0), (Seam("continue"), 2.0), (TextDelta(0, "b"), 3.0))
+    plain = recorded((TextDelta(0, "a"), 1.0), (TextDelta(0, "b"), 1.0))
+    plain.envelope = {"operation": "Converse"}
+    frame = events([seam, plain, reply()])
+    assert list(frame["gap_s"].dropna()) == [0.25, 0.75]
+
+
+# -- strings that Arrow refuses, labels of any kind ------------------------------------------------
+
+
+def test_half_a_surrogate_pair_is_shown_in_every_text():
+    """Of the model's name, labels and their names, tools, marks: U+FFFD, as in the text of an event."""
+    half = "x\ud83d"
+    recording = recorded(
+        (MessageStop(half), 1.0), request={"modelId": half}, labels={half: half, "plain": [half]}
+    )
+    recording.envelope = {"request_id": half}
+    recording.mark(half, 0.5)
+    recording.tools.append(ToolRun(half, half, "error", 0.0, None, 1.0, error=half))
+    row = summary(recording).iloc[0]
+    shown = "x\ufffd"
+    assert [row[name] for name in ("model", "stop_reason", "request_id", shown)] == [shown] * 4
+    assert row["plain"] == [half]
+    assert list(events(recording)["type"]) == ["request", shown, "MessageStop"]
+    assert list(tool_calls(recording)[["name", "id", "error"]].iloc[0]) == [shown] * 3
+    assert summary(recording, dialect="vllm")["model"].item() == shown
+    assert usage(recording)["model"].item() == shown
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["a", "b", "model"]), JSON | st.none() | st.binary()), max_size=4
+    )
+)
+def test_labels_may_be_anything(labels):
+    """Numbers beyond 64 bits, texts, lists, objects, mixed: the table has them as they are."""
+    recordings = [Recording(labels=some) for some in labels]
+    frame = summary(recordings)
+    for name, column in (("a", "a"), ("b", "b"), ("model", "label_model")):
+        for i, given_labels in enumerate(labels):
+            wanted = given_labels.get(name)
+            if isinstance(wanted, str):
+                wanted = wanted.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            if wanted is not None:
+                assert frame[column][i] == wanted
+            elif column in frame:
+                assert pd.isna(frame[column][i])
+        if column in frame:
+            parts = conditions(frame, column)
+            assert sum(len(rows) for _, rows in parts) == len(recordings)
+            assert totals(recordings, by=column)["replies"].sum() == len(recordings)
+
+
+def test_whole_numbers_stay_whole_beside_a_missing_one():
+    """A label of 1 is not shown as 1.0 because another recording has none."""
+    frame = summary([Recording(labels={"n": 1}), Recording()])
+    assert frame["n"].dtype == "Int64"
+    assert frame["n"].tolist() == [1, pd.NA]
+
+
+# -- wall clock ------------------------------------------------------------------------------------
+
+
+def test_when_a_reply_started_and_how_long_it_lasted():
+    """In UTC, to the microsecond; the last event of any kind, a failure included."""
+    failed = recorded((StreamFault(service_fault("throttlingException", "no")), 3.5), started=1.0)
+    row = summary([reply(), failed, Recording()])
+    assert row["started"][0].isoformat() == "2026-01-01T00:00:00.125000+00:00"
+    assert row["lasted_s"].tolist()[:2] == [2.0, 3.5]
+    assert row["e2e_s"].isna().tolist() == [False, True, True]
+    assert row[["started", "lasted_s"]].iloc[2].isna().all()
+
+
+@pytest.mark.parametrize("started", [float("nan"), float("inf"), -1e300, 1e18, "now"], ids=str)
+def test_a_time_that_no_calendar_has_is_missing(started):
+    """A file may say anything."""
+    assert summary(Recording(started=started))["started"].isna().all()
+
+
+# -- dialects --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", dialects.DIALECTS)
+def test_a_summary_in_a_dialect_has_that_tools_columns(dialect):
+    """After model and status, before labels; the same columns when there is nothing to show."""
+    recordings = [reply(labels={"k": 1}), Recording()]
+    frame = summary(recordings, dialect=dialect)
+    theirs = dialects.columns(reply(), dialect)
+    assert list(frame.columns) == ["model", "status", *theirs, "k"]
+    for number, recording in enumerate(recordings):
+        for name, value in dialects.columns(recording, dialect).items():
+            shown = frame[name][number]
+            assert shown == value if value is not None else pd.isna(shown)
+    assert list(summary([], dialect=dialect).columns) == ["model", "status", *theirs]
+
+
+def test_totals_in_a_dialect_hold_one_recording_at_a_time():
+    """Also by condition: of each only numbers are kept."""
+    alive: weakref.WeakSet[Recording] = weakref.WeakSet()
+    most = 0
+
+    def made():
+        nonlocal most
+        for i in range(20):
+            one = reply(labels={"k": i % 2})
+            alive.add(one)
+            yield one
+            del one
+            most = max(most, len(alive))
+
+    assert totals(made(), dialect="vllm", by="k")["Successful requests"].tolist() == [10, 10]
+    assert most <= 2
+
+
+@pytest.mark.parametrize("dialect", dialects.DIALECTS)
+def test_totals_in_a_dialect_are_that_tools(dialect):
+    """For all at once, and for each condition."""
+    recordings = [reply(labels={"k": k}) for k in "abb"]
+    every = dialects.totals(recordings, dialect)
+    frame = totals(iter(recordings), dialect=dialect)
+    assert list(frame.columns) == list(every)
+    apart = totals(recordings, dialect=dialect, by="k")
+    assert list(apart.columns) == ["k", *every]
+    for name, value in dialects.totals(recordings[1:], dialect).items():
+        assert apart[name][1] == value if value is not None else pd.isna(apart[name][1])
+
+
+@pytest.mark.parametrize("table", [summary, totals])
+def test_a_dialect_that_there_is_not_is_refused(table):
+    """Even where there is nothing to measure, with the names of those that there are."""
+    with pytest.raises(RequestError, match="llmeter"):
+        table([], dialect="tps")
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def run(count: int, **labels: object) -> list[Recording]:
+    """Replies of 2 s that began a second apart."""
+    recordings = []
+    for i in range(count):
+        recordings.append(reply(labels=labels))
+        recordings[-1].started = 100.0 + i
+    return recordings
+
+
+def test_what_a_run_comes_to():
+    """Rates by the time from the first request to the last response, percentiles where there are enough."""
+    recordings = run(10)
+    recordings[9].status = "incomplete"
+    recordings[8].status = "cancelled"
+    row = totals(recordings).iloc[0]
+    assert (row["replies"], row["complete"], row["failed"], row["failed_share"]) == (10, 8, 1, 0.1)
+    assert row["duration_s"] == 11.0
+    assert row["requests_per_s"] == 8 / 11
+    assert (row["output_tokens"], row["output_tokens_per_s"]) == (32, 32 / 11)
+    assert (row["ttft_p50_s"], row["tpot_p50_s"], row["e2e_p50_s"]) == (0.5, 1 / 3, 2.0)
+    assert row[["ttft_p90_s", "ttft_p99_s"]].isna().all()
+    assert totals(run(10))["ttft_p90_s"].item() == 0.5
+
+
+def test_totals_of_a_table_are_those_of_its_recordings():
+    """So that a table may be filtered first."""
+    recordings = [*run(4, k=1), *run(3, k=2)]
+    assert_frame_equal(
+        totals(summary(recordings), by=["k", "status"]), totals(recordings, by=["k", "status"])
+    )
+    limits = {"ttft_s": 0.5, "tpot": 0.1}
+    assert_frame_equal(goodput(summary(recordings), by="k", **limits), goodput(recordings, by="k", **limits))
+
+
+def test_a_run_without_its_clock_has_no_rates():
+    """A single reply without a wall-clock time is enough."""
+    recordings = run(3)
+    recordings[1].started = None
+    row = totals(recordings).iloc[0]
+    assert row[["duration_s", "requests_per_s", "output_tokens_per_s"]].isna().all()
+    assert row["output_tokens"] == 12
+    assert goodput(recordings, ttft=1)["goodput_rps"].isna().all()
+
+
+def test_a_count_that_is_missing_is_not_taken_for_0():
+    """A complete reply without usage: its tokens are not known, so neither is the sum."""
+    assert totals([reply(), recorded((TextDelta(0, "x"), 0.0))])["output_tokens"].isna().all()
+
+
+def test_no_replies_are_no_conditions():
+    """A table without a row has the columns that one with rows has."""
+    assert list(totals([], by=["model", "status"]))[:3] == ["model", "status", "replies"]
+    assert list(totals([], by="model", dialect="aws")) == ["model"]
+    assert list(goodput([], by="model", ttft=1))[:2] == ["model", "replies"]
+
+
+@pytest.mark.parametrize("by", [3, {"model": 1}, [3], b"model"], ids=repr)
+def test_a_condition_is_of_names(by):
+    """Anything else is an error that says what to give."""
+    with pytest.raises(RequestError, match="name of a column"):
+        totals([reply()], by=by)
+
+
+def test_conditions_stand_in_order():
+    """Of their first reply; numbers in their own order; missing values last, and kept."""
+    models = summary([Recording({"modelId": name}) for name in ("b", "a", "b")])
+    assert [(values["model"], len(rows)) for values, rows in conditions(models, "model")] == [
+        ("b", 2),
+        ("a", 1),
+    ]
+    numbers = totals([Recording(labels={"n": n} if n else {}) for n in (10, None, 9, 10)], by="n")
+    assert numbers["n"].tolist() == [9, 10, pd.NA]
+    assert numbers["replies"].tolist() == [1, 2, 1]
+    mixed = totals([Recording(labels={"n": n}) for n in (True, 1, "1", [1])], by=["n", "status"])
+    assert mixed["n"].tolist() == [True, 1, "1", [1]]
+    assert mixed["by_status" if "by_status" in mixed else "status"].tolist() == ["streaming"] * 4
+
+
+def test_a_condition_never_hides_a_number():
+    """One whose column is called like a total goes under another name."""
+    frame = totals([reply(labels={"complete": "yes"})], by="complete")
+    assert frame["by_complete"].item() == "yes"
+    assert frame["complete"].item() == 1
+
+
+@pytest.mark.parametrize("table", [totals, lambda source, by: goodput(source, by=by, ttft_s=1)])
+def test_a_condition_that_is_no_column_is_named(table):
+    """With the columns that there are."""
+    with pytest.raises(RequestError, match="no column 'modle'") as caught:
+        table(reply(), by="modle")
+    assert "request_id" in str(caught.value)
+    with pytest.raises(RequestError, match=r"Did you mean Prompt\? .* There are: Prompt, model, status"):
+        table(reply(labels={"Prompt": "a"}), by="promt")
+
+
+@pytest.mark.parametrize("table", [totals, lambda source: goodput(source, ttft_s=1)])
+def test_a_table_of_something_else_is_refused(table):
+    """The table of events is not that of replies; nor is one in a dialect."""
+    for other in (events(reply()), summary(reply(), dialect="vllm")):
+        with pytest.raises(RequestError, match="Give recordings"):
+            table(other)
+    with pytest.raises(RequestError, match="recordings"):
+        totals(summary(reply()), dialect="vllm")
+
+
+# -- goodput ---------------------------------------------------------------------------------------
+
+
+def test_goodput_counts_complete_replies_that_met_all_limits():
+    """A failed reply is not good, however quick; a limit of a pace is the least that is good."""
+    recordings = run(4)
+    recordings[3].status = "error"
+    recordings[2].times[1] = 0.75  # its first token
+    frame = goodput(recordings, ttft_s=0.5, tpot_s=0.5, output_tps=3.0)
+    row = frame.iloc[0]
+    assert list(frame.columns) == [*GOODPUT_COLUMNS, "met_ttft_s", "met_tpot_s", "met_output_tps"]
+    assert (row["replies"], row["complete"], row["good"], row["good_share"]) == (4, 3, 2, 0.5)
+    assert (row["duration_s"], row["requests_per_s"], row["goodput_rps"]) == (5.0, 3 / 5, 2 / 5)
+    assert (row["met_ttft_s"], row["met_tpot_s"], row["met_output_tps"]) == (0.5, 0.75, 0.75)
+
+
+def test_goodput_of_nothing_is_a_row_of_nothing():
+    """None of none is no share."""
+    row = goodput([], ttft_s=1).iloc[0]
+    assert (row["replies"], row["good"]) == (0, 0)
+    assert row[["good_share", "duration_s", "goodput_rps", "met_ttft_s"]].isna().all()
+    assert goodput([], by="model", ttft_s=1).empty
+
+
+@pytest.mark.parametrize("limits", [{}, {"e2el": 1}, {"ttft_s": "fast"}], ids=str)
+def test_limits_are_checked_before_anything_is_read(limits, tmp_path):
+    """None at all, an unknown one, one that is no number."""
+    with pytest.raises(RequestError):
+        goodput(tmp_path / "no.jsonl", **limits)
+
+
+# -- usage -----------------------------------------------------------------------------------------
+
+
+def test_usage_by_hand():
+    """The parts, both conventions, Bedrock's own words, and what does not fit."""
+    said = {"inputTokens": 9, "outputTokens": 4, "totalTokens": 99, "cacheReadInputTokens": 20}
+    row = usage([Recording(), recorded((Metadata(said), 1.0), request={"modelId": "m"})]).iloc[1]
+    assert (row["recording"], row["model"], row["status"]) == (1, "m", "complete")
+    assert row["fresh_tokens":"output_tokens"].replace(pd.NA, None).tolist() == [9, 20, None, 4]
+    assert row["total_said_tokens":"total_otel_tokens"].tolist() == [99, 9, 29, 13, 33, 33]
+    assert json.loads(row["raw"]) == said
+    assert row["raw"].startswith('{"inputTokens":9,"outputTokens":4')
+    assert "99" in row["mismatch"]
+
+
+def test_usage_that_fits_has_no_mismatch():
+    """And of a reply that brought none, nothing is known."""
+    frame = usage([reply(), Recording()])
+    assert frame["mismatch"].isna().tolist() == [True, True]
+    assert frame.loc[1, "fresh_tokens":"raw"].isna().all()
+
+
+# -- to files and back -----------------------------------------------------------------------------
+
+
+def test_tables_come_back_from_files(tmp_path):
+    """Parquet keeps every value and type, CSV every value: texts of all kinds, all digits of a number."""
+    recording = recorded(
+        (TextDelta(0, 'a,"b"\r\n'), 0.1),
+        (TextDelta(0, "é\u2028😀 NA"), 0.30000000000000004),
+        (Metadata(USAGE), 1.0),
+    )
+    recordings = [recording, reply(labels={"n": 1, "note": "NA"})]
+    for frame in (events(recordings), summary(recordings), usage(recordings)):
+        frame.to_parquet(tmp_path / "frame.parquet")
+        assert_frame_equal(pd.read_parquet(tmp_path / "frame.parquet"), frame)
+        frame.to_csv(tmp_path / "frame.csv", index=False)
+        cells = pd.read_csv(tmp_path / "frame.csv", dtype=str, keep_default_na=False)
+        assert list(cells.columns) == list(frame.columns)
+        for name, column in frame.items():
+            for cell, value in zip(cells[name], column, strict=True):
+                assert cell == "" if pd.isna(value) else type(value)(cell) == value
+
+
+def test_tool_calls_of_nothing_has_its_columns():
+    """In their types."""
+    assert tool_calls([]).dtypes.to_dict() == dtypes(TOOL_COLUMNS)

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, metrics, models, plot, render, server
+    from bedrock_nb import errors, eventstream, formats, metrics, models, plot, render, server
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
     from bedrock_nb.content import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_nb.conversation.turn import Turn
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.folder import Folder, load_folder
+    from bedrock_nb.formats import read_aiperf, read_llmeter, record_batches, to_parquet
     from bedrock_nb.live import live
     from bedrock_nb.mcp_tools import MCPServer
     from bedrock_nb.message import Message
@@ -86,6 +87,7 @@ _PUBLIC: dict[str, str | None] = {
     "errors": None,
     "events": "table",
     "eventstream": None,
+    "formats": None,
     "goodput": "table",
     "guarded": "content",
     "image": "content",
@@ -94,6 +96,9 @@ _PUBLIC: dict[str, str | None] = {
     "metrics": None,
     "models": None,
     "plot": None,
+    "read_aiperf": "formats",
+    "read_llmeter": "formats",
+    "record_batches": "formats",
     "recordings": "recording",
     "render": None,
     "resume": "streaming",
@@ -101,6 +106,7 @@ _PUBLIC: dict[str, str | None] = {
     "server": None,
     "stream": "streaming",
     "summary": "table",
+    "to_parquet": "formats",
     "tool": "tools",
     "tool_calls": "table",
     "totals": "table",
@@ -139,6 +145,7 @@ __all__ = [
     "errors",
     "events",
     "eventstream",
+    "formats",
     "goodput",
     "guarded",
     "image",
@@ -147,6 +154,9 @@ __all__ = [
     "metrics",
     "models",
     "plot",
+    "read_aiperf",
+    "read_llmeter",
+    "record_batches",
     "recordings",
     "render",
     "resume",
@@ -154,6 +164,7 @@ __all__ = [
     "server",
     "stream",
     "summary",
+    "to_parquet",
     "tool",
     "tool_calls",
     "totals",

@@ -381,6 +381,33 @@ class Recording:
 
         return bedrock_nb.events(self)
 
+    def to_perfetto(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        align: Literal["request", "clock"] = "request",
+        text: bool = False,
+    ) -> Path:
+        """Write a trace that https://ui.perfetto.dev shows; ``bedrock_nb.formats.perfetto`` takes several.
+
+        Parameters
+        ----------
+        path : path
+            ``.json``, or ``.json.gz`` to have it compressed.
+        align : {"request", "clock"}
+            Whether time 0 is the request, or times are those of the wall clock.
+        text : bool
+            Also write what was said. Without it the trace holds times, sizes, tokens, names and labels.
+
+        Raises
+        ------
+        RecordingError
+            The file cannot be written.
+        """
+        import bedrock_nb
+
+        return bedrock_nb.formats.perfetto.write(self, path, align=align, text=text)
+
     def __repr__(self) -> str:
         asked = f" {self.model}" if self.model else ""
         stop = f", {self.stop_reason}" if self.stop_reason else ""

@@ -19,9 +19,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, formats, metrics, models, plot, render, server
+    from bedrock_nb import errors, eventstream, formats, metrics, models, plot, render, server, stats
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
+    from bedrock_nb.compare import Comparison, compare
     from bedrock_nb.content import (
         add_assistant_message,
         add_user_message,
@@ -60,6 +61,7 @@ __version__ = "0.1.0"
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
+    "Comparison": "compare",
     "Conversation": "conversation",
     "Folder": "folder",
     "Limits": "conversation.limits",
@@ -81,6 +83,7 @@ _PUBLIC: dict[str, str | None] = {
     "cache_point": "content",
     "chat": "streaming",
     "check": "check",
+    "compare": "compare",
     "configure": "settings",
     "connect": "client",
     "document": "content",
@@ -104,6 +107,7 @@ _PUBLIC: dict[str, str | None] = {
     "resume": "streaming",
     "search_result": "content",
     "server": None,
+    "stats": None,
     "stream": "streaming",
     "summary": "table",
     "to_parquet": "formats",
@@ -118,6 +122,7 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "BedrockNbError",
+    "Comparison",
     "Conversation",
     "Folder",
     "Limits",
@@ -139,6 +144,7 @@ __all__ = [
     "cache_point",
     "chat",
     "check",
+    "compare",
     "configure",
     "connect",
     "document",
@@ -162,6 +168,7 @@ __all__ = [
     "resume",
     "search_result",
     "server",
+    "stats",
     "stream",
     "summary",
     "to_parquet",

@@ -50,8 +50,10 @@ __all__ = [
     "html",
     "markdown",
     "page",
+    "paragraph",
     "printable",
     "remark",
+    "table",
     "text",
     "together",
     "visible",
@@ -375,9 +377,23 @@ def chapter(title: str, *parts: str, level: int = 2) -> str:
     return f'<h{level}>{_text(visible(title))}</h{level}><div style="{_BOX}">{"".join(parts)}</div>'
 
 
+def paragraph(text: str) -> str:
+    """A line of plain text that says what matters, escaped; for what stands beside it see `remark`."""
+    return f"<p>{_text(visible(text))}</p>"
+
+
 def remark(text: str) -> str:
     """A line of plain text beside what was said, escaped."""
     return f'<p style="{_DIM}">{_text(visible(text))}</p>'
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of plain texts under their heads, all escaped."""
+    left = 'style="text-align:left"'
+    heads = "".join(f"<th {left}>{_text(visible(cell))}</th>" for cell in head)
+    body = ("".join(f"<td {left}>{_text(visible(cell))}</td>" for cell in row) for row in rows)
+    filled = "".join(f"<tr>{row}</tr>" for row in body)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{filled}</tbody></table>"
 
 
 def together(*parts: str) -> str:

@@ -15,8 +15,8 @@ import bedrock_nb as nb
 from bedrock_nb.errors import RequestError, service_fault
 from bedrock_nb.events import BlockStop, MessageStart, MessageStop, StreamFault, TextDelta, ToolUseStart
 from bedrock_nb.plot.canvas import OKABE_ITO
-from bedrock_nb.plot.loop import MOST_ROWS, unroll
-from bedrock_nb.plot.parts import Band
+from bedrock_nb.plot.data.loop import MOST_ROWS, unroll
+from bedrock_nb.plot.data.parts import Band
 from bedrock_nb.plot.stream import LOOKS
 from bedrock_nb.recording import Recording
 from bedrock_nb.toolruns import ToolRun
@@ -134,6 +134,25 @@ def test_of_several_turns_the_last_is_drawn(turns):
     loop = unroll(rounds)
     assert [row.bands[0].begin for row in loop.rows] == turns[-1]
     assert loop.notes == ("The last of 2 turns.",)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "notes"),
+    [
+        ([of_round(None, stop="end_turn")] * 4,
+         ("Rounds 1 to 3 did not end with a tool call: not one turn?",)),
+        ([of_round(None, stop="end_turn"), *[of_round(None)] * 2],
+         ("Round 1 did not end with a tool call: not one turn?",)),
+        ([of_round(None, stop=stop) for stop in ("end_turn", "tool_use", "end_turn", "end_turn")],
+         ("2 rounds before the last did not end with a tool call: not one turn?",)),
+        ([of_round(None), of_round(None, stop="end_turn")], ()),
+        ([of_round(0.0, stop="end_turn"), of_round(3.0, stop="end_turn")], ()),
+    ],
+    ids=["unrelated", "one", "some", "a turn", "labelled as one"],
+)  # fmt: skip
+def test_rounds_that_called_no_tool_are_doubted(rounds, notes):
+    """Replies that have nothing to do with each other are no turn, unless their labels say so."""
+    assert unroll(rounds).notes == notes
 
 
 @pytest.mark.parametrize(
@@ -268,7 +287,7 @@ def test_a_name_from_a_model_is_drawn_as_it_is_and_short():
     ax = nb.plot.tool_rounds(CASES["all outcomes"])
     ax.figure.canvas.draw()
     name = ax.get_yticklabels()[5].get_text()
-    assert name.startswith("$a_b$??xxx")
+    assert name.startswith("$a_b$ ?xxx")
     assert name.endswith("…")
     assert len(name) == 26
 
@@ -284,7 +303,7 @@ def test_a_turn_is_a_source():
     [
         ([], None, "no recording was given"),
         (SimpleNamespace(recordings=[]), None, "no recording was given"),
-        (42, None, "A int is no recording"),
+        (42, None, "An int is no recording"),
         (Recording(), "here", "ax is a str; matplotlib Axes are wanted"),
     ],
     ids=["none", "a turn without rounds", "a number", "no axes"],

@@ -16,17 +16,14 @@ import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from bedrock_nb.errors import RequestError
-from bedrock_nb.plot.canvas import OKABE_ITO, axes, ink
+from bedrock_nb.plot.canvas import OKABE_ITO, axes, ink, time_axis
+from bedrock_nb.plot.data.loop import Loop, Row, unroll
+from bedrock_nb.plot.data.parts import Band
 from bedrock_nb.plot.labels import PAD
-from bedrock_nb.plot.lanes import Lanes
-from bedrock_nb.plot.loop import Loop, Row, unroll
-from bedrock_nb.plot.parts import Band
+from bedrock_nb.plot.lanes import Lanes, key, prepare
 from bedrock_nb.plot.stream import LOOKS
 from bedrock_nb.table import as_recordings
 
@@ -57,8 +54,6 @@ _FAILED = "went wrong"
 _ROW_INCHES = 0.3
 _AROUND_INCHES = 1.3  # title, numbers, legend, axis
 _MOST_INCHES = 62  # a figure of the most rows there are
-_MOST_HEAD = 0.6  # of the axes' height: rows have the rest
-_LEAST_POINTS = 4.5  # smaller words are none
 _WORDS_SHARE = 0.45  # of the axes' width, at most, behind the last band
 _AFTER = 2.5 * PAD  # from the end of a row to its words, pixels
 _APART = 9.0  # pixels: markers closer than this would hide each other
@@ -105,17 +100,16 @@ def tool_rounds(source: Any, *, ax: Axes | None = None) -> Axes:
     loop = unroll(recordings)
     ax = _tall(len(loop.rows)) if ax is None else axes(ax)
     _frame(ax, loop)
-    figure = ax.get_figure(root=True)
-    assert figure is not None  # Axes always have one; matplotlib's types do not know
-    figure.draw_without_rendering()  # runs the layout: only now is it known how much room there is
-    lanes = Lanes(ax)
-    lanes.entitle(loop.title)
-    _head(lanes, loop)
-    rows = len(loop.rows)
-    ax.set_ylim(rows, rows - rows / lanes.floor)
-    size = _shrink(lanes, rows)
+    lanes = prepare(ax, loop.title)
+    ax.spines["left"].set_visible(False)
+    lanes.tell((loop.summary, *loop.notes), list(_keys(loop)))
+    lanes.rest(thin=False)
+    size = lanes.points(0.62 * lanes.floor * lanes.height / max(1, len(loop.rows)))
     ax.tick_params(axis="y", labelsize=size or 1, labelleft=bool(size))
-    _reach(lanes, loop, size)
+    if size:
+        lanes.reach(
+            ((row.end, lanes.size(row.words, size)[0] + _AFTER + PAD) for row in loop.rows), _WORDS_SHARE
+        )
     for number, row in enumerate(loop.rows):
         _draw_row(lanes, row, number, size)
     _draw_stops(ax, loop)
@@ -131,39 +125,15 @@ def _tall(rows: int) -> Axes:
 
 
 def _frame(ax: Axes, loop: Loop) -> None:
-    """Limits, ticks and words around the picture; the title is only there to be given room."""
-    end = loop.end or 1.0
-    unit, factor = ("s", 1) if end >= 1 else ("ms", 1000)
-    ax.set_xlabel(f"time since the turn began [{unit}]")
-    ax.set_xlim(-0.012 * end, 1.012 * end)
+    """Limits, ticks and words around the picture."""
+    time_axis(ax, loop.end or 1.0, "the turn began")
     ax.set_ylim(len(loop.rows), 0)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t * factor:.10g}"))
     names = [row.name for row in loop.rows]
     ax.set_yticks([i + 0.5 for i in range(len(names))], names, fontsize="small")
     for label, row in zip(ax.get_yticklabels(), loop.rows, strict=True):
         label.set_parse_math(False)
         label.set_fontweight("normal" if row.is_call else "bold")
     ax.tick_params(axis="y", length=0)
-    ax.grid(False)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.set_title("Rounds", loc="left", fontsize="medium", parse_math=False)
-
-
-def _head(lanes: Lanes, loop: Loop) -> None:
-    """What stands above the rows, as far as there is room: numbers, notes, and the legend."""
-    lines = [line for note in (loop.summary, *loop.notes) for line in lanes.lines(note)]
-    for line in lines[: int(_MOST_HEAD / lanes.row)]:
-        lanes.say(line)
-    keys = list(_keys(loop))
-    if not keys:
-        return
-    legend = _legend(lanes, keys)
-    box = legend.get_window_extent()
-    floor = lanes.floor - box.height / lanes.ax.get_window_extent().height - 0.4 * lanes.row
-    if floor < 1 - _MOST_HEAD or box.width > lanes.width:
-        legend.remove()  # small axes: the rows come first
-    else:
-        lanes.floor = floor
 
 
 def _keys(loop: Loop) -> Iterator[Artist]:
@@ -171,11 +141,9 @@ def _keys(loop: Loop) -> Iterator[Artist]:
     kinds = {band.kind for row in loop.rows for band in row.bands}
     for kind, look in _BANDS.items():
         if kind == "queued" and kind in kinds:
-            yield Line2D([], [], color=ink(), alpha=look.alpha, linewidth=2, label=look.meaning)
+            yield key(color=ink(), alpha=look.alpha, linewidth=2, label=look.meaning)
         elif kind in kinds and kind in LOOKS:
-            yield Line2D(
-                [],
-                [],
+            yield key(
                 color=to_rgba(LOOKS[kind].colour, look.alpha),
                 linewidth=8,
                 solid_capstyle="butt",
@@ -189,65 +157,10 @@ def _keys(loop: Loop) -> Iterator[Artist]:
         elif kind in kinds:
             yield Patch(**_style(look), label=look.meaning)
     if any(row.stop is not None for row in loop.rows):
-        yield Line2D([], [], color=ink(), linewidth=1.2, linestyle=":", label=_STOP)
+        yield key(color=ink(), linewidth=1.2, linestyle=":", label=_STOP)
     if any(row.failed for row in loop.rows):
         colour = OKABE_ITO["vermillion"]
-        yield Line2D([], [], color=colour, marker="X", markersize=7, linestyle="none", label=_FAILED)
-
-
-def _legend(lanes: Lanes, keys: list[Artist]) -> Legend:
-    """A legend in as many columns as the axes are wide."""
-    for columns in range(len(keys), 0, -1):
-        legend = lanes.ax.legend(
-            handles=[key for column in range(columns) for key in keys[column::columns]],  # read by lines
-            ncols=columns,
-            loc="upper left",
-            bbox_to_anchor=(0, lanes.floor - 0.2 * lanes.row),
-            borderaxespad=0,
-            borderpad=0,
-            frameon=False,
-            fontsize="small",
-            labelcolor=ink(),
-            columnspacing=1.4,
-            handlelength=1.6,
-            handletextpad=0.5,
-        )
-        if columns == 1 or legend.get_window_extent().width <= lanes.width:
-            break
-    return legend
-
-
-# -- words -------------------------------------------------------------------------------------------
-
-
-def _shrink(lanes: Lanes, rows: int) -> float:
-    """The size of words in points: small, or less where rows are low; 0 where none could be read."""
-    dpi = lanes.ax.figure.dpi
-    pixels = lanes.floor * lanes.ax.get_window_extent().height / max(1, rows)
-    probe = lanes.ax.text(0, 0, "Xg", fontsize="small")
-    small = float(probe.get_fontsize())
-    probe.remove()
-    size = min(small, 0.62 * pixels * 72 / dpi)
-    return size if size >= _LEAST_POINTS else 0.0
-
-
-def _width(lanes: Lanes, text: str, size: float) -> float:
-    """Of a text in pixels."""
-    probe = lanes.ax.text(0, 0, text, fontsize=size, parse_math=False)
-    width = float(probe.get_window_extent().width)
-    probe.remove()
-    return width
-
-
-def _reach(lanes: Lanes, loop: Loop, size: float) -> None:
-    """Make the time axis so long that the words behind each row fit."""
-    end = loop.end or 1.0
-    left = -0.012 * end
-    right = 1.012 * end
-    for row in loop.rows if size else ():
-        words = min(_width(lanes, row.words, size) + _AFTER + PAD, _WORDS_SHARE * lanes.width)
-        right = max(right, left + (row.end - left) * lanes.width / (lanes.width - words))
-    lanes.ax.set_xlim(left, right)
+        yield key(color=colour, marker="X", markersize=7, linestyle="none", label=_FAILED)
 
 
 # -- rows --------------------------------------------------------------------------------------------
@@ -282,7 +195,7 @@ def _draw_row(lanes: Lanes, row: Row, number: int, size: float) -> None:
     if row.failed:
         _mark(ax, row.end, y, "X", OKABE_ITO["vermillion"], ax.get_facecolor(), "mark:failed")
     room = lanes.width - lanes.x(row.end) - _AFTER
-    if size and (words := _cut(lanes, row.words, room, size)):
+    if size and (words := lanes.cut(row.words, room, size)):
         _write(lanes, words, row.end, y, _AFTER, size, True, f"label:{number}")
 
 
@@ -305,14 +218,7 @@ def _inside(lanes: Lanes, band: Band, end: float, size: float) -> str:
     """The text of a band, or its kind, or nothing: as much as there is room for."""
     room = lanes.x(end) - lanes.x(band.begin) - 2 * PAD
     texts = (band.text, band.text.removeprefix("tool "), band.kind) if size and band.text else ()
-    return next((text for text in texts if _width(lanes, text, size) <= room), "")
-
-
-def _cut(lanes: Lanes, words: str, room: float, size: float) -> str:
-    """As many of the words as there is room for."""
-    while words and _width(lanes, words, size) > room:
-        words = f"{words[:-2].rstrip()}…" if len(words) > 2 else ""
-    return words
+    return next((text for text in texts if lanes.size(text, size)[0] <= room), "")
 
 
 def _write(

@@ -9,16 +9,15 @@ and texts are placed by their measured widths, after the figure's layout is know
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bedrock_nb.plot.canvas import OKABE_ITO, axes, duration, ink, one
-from bedrock_nb.plot.labels import PAD, Label, Slot, place
-from bedrock_nb.plot.lanes import Lanes
-from bedrock_nb.plot.parts import Anatomy, Band, Mark, Span, dissect
+from bedrock_nb.plot.canvas import OKABE_ITO, axes, ink, one, time_axis
+from bedrock_nb.plot.captions import Caption, caption, captions, draw_caption
+from bedrock_nb.plot.data.parts import Anatomy, Band, Mark, Span, dissect
+from bedrock_nb.plot.labels import PAD, place
+from bedrock_nb.plot.lanes import Lanes, prepare
 
 __all__ = ["anatomy"]
 
@@ -42,7 +41,6 @@ LOOKS = {
 _MOST_LANES = 0.66  # of the axes' height: the data keep the rest
 _MOST_LEVELS = 5  # of labels
 _MOST_MARKERS = 150  # deltas; beyond it markers hide more than they show
-_TOGETHER = 3.0  # pixels: marks closer than this share one label
 
 
 def anatomy(source: Any, *, ax: Axes | None = None) -> Axes:
@@ -82,33 +80,13 @@ def anatomy(source: Any, *, ax: Axes | None = None) -> Axes:
     stream = dissect(one(source))
     ax = axes(ax)
     top = max((bar.base + bar.chars for bar in stream.bars), default=0)
-    _frame(ax, stream, top)
-    figure = ax.get_figure(root=True)
-    assert figure is not None  # Axes always have one; matplotlib's types do not know
-    figure.draw_without_rendering()  # runs the layout: only now is it known how much room there is
-    lanes = Lanes(ax)
-    lanes.entitle(stream.title)
+    time_axis(ax, stream.end or 1.0, "the request")
+    ax.set_ylabel("characters per delta", loc="bottom")
+    lanes = prepare(ax, stream.title, top)
     _fill(lanes, stream)
-    ax.set_ylim(0, (top or 1) * 1.04 / lanes.floor)
-    ax.spines["left"].set_bounds(0, top)
+    lanes.rest(top)
     _draw_bars(ax, stream, lanes.width)
     return ax
-
-
-def _frame(ax: Axes, stream: Anatomy, top: int) -> None:
-    """Limits, ticks and words around the picture; the title is only there to be given room."""
-    end = stream.end or 1.0
-    unit, factor = ("s", 1) if end >= 1 else ("ms", 1000)
-    ax.set_xlabel(f"time since the request [{unit}]")
-    ax.set_ylabel("characters per delta", loc="bottom")
-    ax.set_xlim(-0.012 * end, 1.012 * end)
-    ax.set_ylim(0, 2 * (top or 1))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t * factor:.10g}"))
-    ticks = MaxNLocator(4, integer=True).tick_values(0, top) if top else []
-    ax.set_yticks([tick for tick in ticks if 0 <= tick <= top])
-    ax.grid(False)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title("Anatomy", loc="left", fontsize="medium", parse_math=False)
 
 
 def _draw_bars(ax: Axes, stream: Anatomy, width: float) -> None:
@@ -158,15 +136,15 @@ def _fill(lanes: Lanes, stream: Anatomy) -> None:
     notes = notes[: max(0, left - 2)]
     for note in notes:
         lanes.say(note)
-    captions = [*_captions(lanes, stream.marks), *_names(lanes, stream.bands)]
+    texts = [*captions(lanes, stream.marks), *_names(lanes, stream.bands)]
     levels = max(0, min(_MOST_LEVELS, left - len(notes)))
-    slots = place([caption.label for caption in captions], lanes.width, levels)
+    slots = place([text.label for text in texts], lanes.width, levels)
     base = lanes.take(1 + max((slot.level for slot in slots if slot), default=-1))
     above = [(span, lanes.take()) for span in spans if span.name != "gap"]
     strip = lanes.take()
     _draw_bands(lanes, stream.bands, strip)
-    for caption, slot in zip(captions, slots, strict=True):
-        _draw_caption(lanes, caption, slot, base, strip)
+    for text, slot in zip(texts, slots, strict=True):
+        draw_caption(lanes, text, slot, base, strip)
     for span, y in [*above, *((span, lanes.take()) for span in spans if span.name == "gap")]:
         _draw_span(lanes, span, y)
 
@@ -174,29 +152,7 @@ def _fill(lanes: Lanes, stream: Anatomy) -> None:
 # -- moments -----------------------------------------------------------------------------------------
 
 
-class _Caption(NamedTuple):
-    """A text for marks that are too close together for one each."""
-
-    text: str
-    marks: Sequence[Mark]
-    label: Label
-
-
-def _captions(lanes: Lanes, marks: Sequence[Mark]) -> Iterator[_Caption]:
-    """One caption for the marks that share a few pixels; a time is written once."""
-    cluster: list[Mark] = []
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        cluster.append(mark)
-        if following is None or lanes.x(following.t) - lanes.x(cluster[0].t) > _TOGETHER:
-            said = groupby(cluster, key=lambda mark: duration(mark.t) if mark.t else "")
-            text = ", ".join(
-                f"{', '.join(mark.text for mark in group)} {when}".strip() for when, group in said
-            )
-            yield _caption(lanes, text, cluster)
-            cluster = []
-
-
-def _names(lanes: Lanes, bands: Sequence[Band]) -> Iterator[_Caption]:
+def _names(lanes: Lanes, bands: Sequence[Band]) -> Iterator[Caption]:
     """Captions for the blocks too short to hold their own; each kind should be named at least once."""
     clear = _clear(bands)
     named = {band.kind for band in clear if _inside(lanes, band)}
@@ -204,36 +160,7 @@ def _names(lanes: Lanes, bands: Sequence[Band]) -> Iterator[_Caption]:
         if band.kind != "waiting" and not _inside(lanes, band):
             rank = 1 if band.kind in named else 7
             named.add(band.kind)
-            yield _caption(lanes, band.text, [Mark("block", (band.begin + band.end) / 2, band.text, rank)])
-
-
-def _caption(lanes: Lanes, text: str, marks: Sequence[Mark]) -> _Caption:
-    rank = max(mark.rank for mark in marks)
-    return _Caption(text, marks, Label(lanes.x(marks[-1].t), lanes.size(text)[0], rank))
-
-
-def _draw_caption(lanes: Lanes, caption: _Caption, slot: Slot | None, base: float, strip: float) -> None:
-    """The lines of the marks, up to their text; a mark whose text found no room keeps its line."""
-    y = strip if slot is None else base + slot.level * lanes.row
-    for mark in caption.marks:
-        fault = mark.name == "fault"
-        lanes.ax.plot(
-            [mark.t, mark.t],
-            [strip if mark.name == "block" else 0, y],
-            transform=lanes.ax.get_xaxis_transform(),
-            color=OKABE_ITO["vermillion"] if fault else ink(),
-            linewidth=1.6 if fault else 0.8,
-            linestyle="-" if fault else ":",
-            marker="X" if fault else None,
-            markevery=[0],
-            markersize=9,
-            clip_on=False,
-            gid=f"mark:{mark.name}",
-            zorder=3,
-        )
-    if slot is not None:
-        dx = PAD if slot.left > caption.label.x else -PAD
-        lanes.write(caption.text, caption.marks[-1].t, y, dx, f"label:{caption.marks[0].name}")
+            yield caption(lanes, band.text, [Mark("block", (band.begin + band.end) / 2, band.text, rank)])
 
 
 # -- bands and spans ---------------------------------------------------------------------------------
@@ -300,6 +227,7 @@ def _draw_span(lanes: Lanes, span: Span, y: float) -> None:
         color=ink(),
         linewidth=1.2,
         markersize=7,
+        markeredgewidth=1,
         gid=f"span:{span.name}",
         zorder=4,
     )

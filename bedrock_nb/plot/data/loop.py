@@ -9,14 +9,13 @@ a file or a model: what makes no sense is passed over.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bedrock_nb.metrics import message_end
-from bedrock_nb.plot.canvas import count, duration
-from bedrock_nb.plot.parts import Anatomy, Band, dissect
+from bedrock_nb.plot.canvas import count, duration, one_line, short
+from bedrock_nb.plot.data.parts import Anatomy, Band, dissect
 from bedrock_nb.recording import Recording
 from bedrock_nb.toolruns import ToolRun, busy, in_order, spent
 
@@ -84,6 +83,8 @@ def unroll(recordings: Sequence[Recording]) -> Loop:
         notes.append(f"The last of {len(turns)} turns.")
     if len(rows) > MOST_ROWS:
         notes.append(f"{count(len(rows) - MOST_ROWS, 'row')} more: only the first {MOST_ROWS} are drawn.")
+    if doubt := _no_turn(mine):
+        notes.append(doubt)
     model = next((name for name in map(_model, mine) if name), "")
     return Loop(
         title=f"Rounds of one turn: {model or 'unknown model'}",
@@ -123,6 +124,26 @@ def _begins_anew(before: Recording, recording: Recording) -> bool:
     begin, started = _seconds(before.started), _seconds(recording.started)
     passed = 0.0 if begin is None or started is None else started - begin
     return at <= was or at < passed / 2
+
+
+def _no_turn(recordings: Sequence[Recording]) -> str:
+    """A doubt about rounds of which none but the order is known: each but the last must call a tool."""
+    odd = [
+        number
+        for number, recording in enumerate(recordings[:-1], 1)
+        if recording.stop_reason != "tool_use"
+        and not recording.tools
+        and _seconds(recording.labels.get("at_s")) is None  # this one knows its place in a turn
+    ]
+    if not odd:
+        return ""
+    if len(odd) == 1:
+        which = f"Round {odd[0]}"
+    elif odd[-1] - odd[0] == len(odd) - 1:
+        which = f"Rounds {odd[0]} to {odd[-1]}"
+    else:
+        which = f"{len(odd)} rounds before the last"
+    return f"{which} did not end with a tool call: not one turn?"
 
 
 def _placed(recordings: Sequence[Recording]) -> Iterator[tuple[Recording, float]]:
@@ -177,7 +198,7 @@ def _ending(recording: Recording, seen: Anatomy) -> tuple[bool, str]:
     bad = [mark.text for mark in seen.marks if mark.name in ("fault", "closed")]
     if bad:
         return True, bad[-1]
-    reason = " ".join((recording.stop_reason or "").split())
+    reason = one_line(recording.stop_reason or "")
     good = recording.status in ("complete", "streaming")
     return not good, reason or ("still streaming" if recording.status == "streaming" else recording.status)
 
@@ -199,7 +220,7 @@ def _call(run: ToolRun, shift: float) -> Row:
     took = "" if run.began_s is None else duration(max(0.0, run.ended_s - run.began_s))
     words = took if run.outcome == "success" else f"{run.outcome} after {took}" if took else run.outcome
     return Row(
-        name=_plain(run.name),
+        name=short(run.name, _MOST_LETTERS),
         is_call=True,
         bands=tuple(bands),
         words=f"{words}, eager" if run.eager and took else words,
@@ -209,17 +230,11 @@ def _call(run: ToolRun, shift: float) -> Row:
     )
 
 
-def _plain(name: str) -> str:
-    """A tool's name as it may be drawn: a model can send any, fonts cannot draw all."""
-    known = re.sub(r"[^!-~]", "?", name)
-    return known if len(known) <= _MOST_LETTERS else known[: _MOST_LETTERS - 1] + "…"
-
-
 # -- words -------------------------------------------------------------------------------------------
 
 
 def _model(recording: Recording) -> str:
-    return " ".join(recording.model.rpartition("/")[2].split())  # of an ARN the last part: no account number
+    return one_line(recording.model.rpartition("/")[2])  # of an ARN the last part: no account number
 
 
 def _summary(recordings: Sequence[Recording], end: float) -> str:

@@ -12,42 +12,18 @@ from typing import NamedTuple
 
 from bedrock_nb.errors import ServiceFault
 from bedrock_nb.events import (
+    KIND_OF,
     BlockStop,
-    CitationDelta,
-    ImageDelta,
-    ImageStart,
     MessageStop,
-    ReasoningDelta,
-    ReasoningSignature,
-    RedactedReasoning,
     Seam,
     StreamFault,
-    TextDelta,
-    ToolInputDelta,
-    ToolResultDelta,
-    ToolResultStart,
     ToolUseStart,
 )
 from bedrock_nb.metrics import Facts, facts, gap_pairs, percentile
-from bedrock_nb.plot.canvas import count, duration
+from bedrock_nb.plot.canvas import count, duration, one_line
 from bedrock_nb.recording import Recording
 
 __all__ = ["Anatomy", "Band", "Bar", "Mark", "Span", "dissect"]
-
-#: What kind of content an event is of.
-KIND_OF: dict[type, str] = {
-    TextDelta: "text",
-    CitationDelta: "text",
-    ReasoningDelta: "reasoning",
-    ReasoningSignature: "reasoning",
-    RedactedReasoning: "reasoning",
-    ToolUseStart: "tool input",
-    ToolInputDelta: "tool input",
-    ToolResultStart: "tool result",
-    ToolResultDelta: "tool result",
-    ImageStart: "image",
-    ImageDelta: "image",
-}
 
 
 class Mark(NamedTuple):
@@ -119,7 +95,7 @@ def dissect(recording: Recording) -> Anatomy:
     bars = tuple(_bars(recording))
     blocks = _blocks(recording, end)
     begun = min((t for t in (known.c1, *(band.begin for band in blocks)) if t is not None), default=end)
-    model = _line(recording.model.rpartition("/")[2])  # of an ARN the last part: no account number
+    model = one_line(recording.model.rpartition("/")[2])  # of an ARN the last part: no account number
     return Anatomy(
         title=f"Anatomy of one {'plain call' if known.whole else 'stream'}: {model or 'unknown model'}",
         summary=_summary(known, bars, len(blocks)),
@@ -130,11 +106,6 @@ def dissect(recording: Recording) -> Anatomy:
         spans=tuple(_spans(recording, known)),
         end=end,
     )
-
-
-def _line(text: str | None) -> str:
-    """One line, whatever a service wrote."""
-    return " ".join((text or "").split())
 
 
 _SEAMS = {"continue": "taken up again", "restart": "asked again from the start"}
@@ -151,19 +122,20 @@ def _marks(recording: Recording, known: Facts) -> list[Mark]:
     error = recording.error
     fault = error.code if isinstance(error, ServiceFault) else type(error).__name__
     came = known.e1 if known.whole else None  # of an answer that came whole, that is all there is to say
+    reason = one_line(recording.stop_reason or "")
     moments: tuple[tuple[str, float | None, str, int], ...] = (
         ("request", 0.0, "request", 5),
         ("sent", recording.marks.get("sent"), "sent", 2),
         ("headers", known.h, "headers", 7),
-        ("whole answer", came, f"whole answer ({_line(recording.stop_reason)})", 9),
+        ("whole answer", came, f"whole answer ({reason})", 9),
         ("first event", known.e1, "first event", 3),
         ("first content", known.c1, "first content", 8),
         ("seam", latest.get(Seam), _SEAMS.get(mode, mode), 7),
         ("first visible text", known.v1 if known.v1 != known.c1 else None, "first visible text", 4),
         ("last content", known.cN, "last content", 8),
-        ("stop", latest.get(MessageStop), f"stop ({_line(recording.stop_reason)})", 6),
+        ("stop", latest.get(MessageStop), f"stop ({reason})", 6),
         ("metadata", known.m, "metadata", 6),
-        ("fault", latest.get(StreamFault), f"failed: {_line(fault)}", 9),
+        ("fault", latest.get(StreamFault), f"failed: {one_line(fault)}", 9),
         ("closed", closed, "cancelled" if recording.status == "cancelled" else "cut off", 9),
     )
     return [
@@ -203,7 +175,7 @@ def _blocks(recording: Recording, end: float) -> list[Band]:
             if band is not None:  # the fold begins a new block there too
                 done.append(band._replace(end=t))
             head = recording.event(i) if cls is ToolUseStart else None
-            name = f"tool {_line(head.name)}" if isinstance(head, ToolUseStart) else kind
+            name = f"tool {one_line(head.name)}" if isinstance(head, ToolUseStart) else kind
             open_[index] = Band(kind, t, end, f"block {index}: {name}")
     return sorted([*done, *open_.values()], key=lambda band: band.begin)
 
@@ -263,7 +235,7 @@ _ENDINGS = {
 def _notes(recording: Recording, known: Facts) -> Iterator[str]:
     """What went wrong, and what the picture lacks, for that reason or another."""
     if recording.error is not None:
-        yield f"Failed: {_line(recording.error.what).rstrip('.')}."
+        yield f"Failed: {one_line(recording.error.what).rstrip('.')}."
     elif recording.status in _ENDINGS:
         yield _ENDINGS[recording.status]
     if known.whole and known.e1 is not None:

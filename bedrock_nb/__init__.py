@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_nb import errors, eventstream, formats, metrics, models, plot, render, server, stats
+    from bedrock_nb import errors, eventstream, formats, metrics, models, otel, plot, render, server, stats
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
     from bedrock_nb.compare import Comparison, compare
@@ -98,6 +98,7 @@ _PUBLIC: dict[str, str | None] = {
     "load_folder": "folder",
     "metrics": None,
     "models": None,
+    "otel": None,
     "plot": None,
     "read_aiperf": "formats",
     "read_llmeter": "formats",
@@ -159,6 +160,7 @@ __all__ = [
     "load_folder",
     "metrics",
     "models",
+    "otel",
     "plot",
     "read_aiperf",
     "read_llmeter",

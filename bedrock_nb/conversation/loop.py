@@ -20,6 +20,7 @@ from collections.abc import Callable, Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from bedrock_nb import audit
 from bedrock_nb.conversation.history import Exchange, results_for
 from bedrock_nb.conversation.limits import Budget, Limits
 from bedrock_nb.conversation.running import Runner, Running
@@ -311,6 +312,7 @@ class Loop:
             this.reply.recording.tools.append(running.run)
             self.exchange.tools.append(running.run)
             this.tell(ToolFinished(running.call, running.run, running.result))
+        audit.tell("ran", this.reply.recording, running.run)
         self._tell("on_tool_end", running.run)
 
     def _commit(self, this: Round) -> None:

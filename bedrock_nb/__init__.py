@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bedrock_nb.reply import Reply
     from bedrock_nb.request import Request
     from bedrock_nb.settings import configure
+    from bedrock_nb.slider import ReplaySlider
     from bedrock_nb.streaming import chat, resume, stream
     from bedrock_nb.table import breakdown, bursts, events, goodput, summary, tool_calls, totals, usage
     from bedrock_nb.tap import watch
@@ -69,6 +70,7 @@ _PUBLIC: dict[str, str | None] = {
     "Message": "message",
     "Observer": "observers",
     "Recording": "recording",
+    "ReplaySlider": "slider",
     "Reply": "reply",
     "Request": "request",
     "Timeouts": "timeouts",
@@ -131,6 +133,7 @@ __all__ = [
     "Message",
     "Observer",
     "Recording",
+    "ReplaySlider",
     "Reply",
     "Request",
     "Timeouts",

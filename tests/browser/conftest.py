@@ -199,9 +199,7 @@ def lab_page(browser, lab):
     page.page.close()
 
 
-@pytest.fixture
-def open_notebook(lab_page):
-    """Open a notebook of the lab; it is closed after the test, and its kernel ended."""
+def _opening(lab_page):
     opened = []
 
     def open_one(name: str) -> Notebook:
@@ -212,3 +210,15 @@ def open_notebook(lab_page):
     yield open_one
     for notebook in opened:
         notebook.close()
+
+
+@pytest.fixture
+def open_notebook(lab_page):
+    """Open a notebook of the lab; it is closed after the test, and its kernel ended."""
+    yield from _opening(lab_page)
+
+
+@pytest.fixture(scope="module")
+def open_for_all(lab_page):
+    """Open a notebook that all tests of a module share."""
+    yield from _opening(lab_page)

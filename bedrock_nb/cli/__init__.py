@@ -1,4 +1,4 @@
-"""The command line: ``bedrock-nb lab | serve | stream``.
+"""The command line: ``bedrock-nb lab | serve | stream``; those that analyse are in `analysing`.
 
 Strategy: each command is a few lines round a public function, with the same names for the same things. What
 went wrong is said in plain sentences on standard error, with exit status 1; argparse's own is 2.
@@ -10,6 +10,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import bedrock_nb as nb
 from bedrock_nb import server
+from bedrock_nb.cli import analysing
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
 from bedrock_nb.server import Latency, faults
@@ -48,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             out.reconfigure(errors="replace")  # a model writes letters that not every terminal has
     chosen = _parser().parse_args(arguments)
     try:
-        status: int = chosen.run(chosen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _warn
+            status: int = chosen.run(chosen)
         sys.stdout.flush()
         return status
     except (BedrockNbError, BotoCoreError, ClientError) as err:
@@ -60,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Say it as what went wrong is said: without a line of our code."""
+    print(f"bedrock-nb: {nb.render.printable(str(message))}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--plot", type=Path, metavar="FILE", help="write the anatomy plot (.png, .svg, .pdf)")
     stream.add_argument("--save", type=Path, metavar="FILE", help="write the recording (.jsonl)")
     stream.set_defaults(run=_stream)
+
+    analysing.add(commands)
     return parser
 
 
@@ -294,22 +306,11 @@ def _stream(chosen: argparse.Namespace) -> int:
         if chosen.table:
             print(f"\n{timing_table(reply)}")
         if chosen.plot:
-            _draw(reply, chosen.plot)
+            from bedrock_nb.plot.canvas import write
+
+            write(nb.plot.anatomy(reply), chosen.plot)
             print(f"\nAnatomy plot: {chosen.plot}")
     return 0
-
-
-def _draw(reply: nb.Reply, path: Path) -> None:
-    figure = nb.plot.anatomy(reply).get_figure(root=True)
-    assert figure is not None  # anatomy made it
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as err:
-        why = err.strerror if isinstance(err, OSError) else err
-        raise RequestError(
-            f"The plot cannot be written to {path.name!r}: {why}.",
-            remedy="Give a file in a folder that exists, as .png, .svg or .pdf.",
-        ) from err
 
 
 def timing_table(reply: nb.Reply) -> str:

@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 from bedrock_nb.assembly import to_events
@@ -57,18 +57,19 @@ def _serve(response: bytes, out: Connection) -> None:
 
 def _answer(connection: socket.socket, response: bytes) -> None:
     with connection, contextlib.suppress(OSError):
-        while _read_request(connection):
+        while read_request(connection):
             connection.sendall(response)
             if b"Connection: close" in response[:400]:
                 break
 
 
-def _read_request(connection: socket.socket) -> bool:
+def read_request(connection: socket.socket) -> bytes:
+    """Take one request off a connection; its head, or nothing at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)
         if not piece:
-            return False
+            return b""
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
     for line in head.split(b"\r\n"):
@@ -79,14 +80,21 @@ def _read_request(connection: socket.socket) -> bool:
             left = int(value) - len(body)
             while left > 0:
                 left -= len(connection.recv(left))
-    return True
+    return head
 
 
 @contextlib.contextmanager
 def serving(response: bytes) -> Iterator[str]:
     """Run the server while the block runs; gives its URL."""
+    with own_process(_serve, response) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def own_process(serve: Callable[..., None], *arguments: object) -> Iterator[str]:
+    """Run a server in a process of its own, which sends its port first; gives its URL."""
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_serve, args=(response, there), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=serve, args=(*arguments, there), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{here.recv()}"

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 LESSONS := $(wildcard notebooks/*.ipynb)
 # The tests that mostly wait for processes of their own, and where `make test` keeps what they print.
-PROCESSES := tests/browser tests/foreign
+PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py
 BESIDE := $(VENV)/.beside.log
 # The scripts among the files there; the others are what they share.
 BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
@@ -47,12 +47,12 @@ test: $(VENV)/.stamp-dev  ## run the tests, and every lesson against its saved o
 	exit $$status
 
 test-here: $(VENV)/.stamp-dev
-	@echo "==> tests (at the same time, shown afterwards: browser, clients of others, lessons)"
+	@echo "==> tests (at the same time, shown afterwards: browser, clients of others, command line, lessons)"
 	@$(PYTEST) tests $(addprefix --ignore=,$(PROCESSES))
 
 test-beside: $(VENV)/.stamp-dev
 	@{ status=0; \
-	echo "==> tests with a browser, and with clients of others"; \
+	echo "==> tests with a browser, with clients of others, of the command line"; \
 	$(PYTEST) $(PROCESSES) || status=$$?; \
 	if [ -n "$(LESSONS)" ]; then \
 	    echo "==> lessons, run and compared with their saved outputs"; \

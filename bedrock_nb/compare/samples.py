@@ -17,7 +17,7 @@ from bedrock_nb.errors import RequestError, close
 from bedrock_nb.recording import Recording
 from bedrock_nb.render import visible
 from bedrock_nb.stats.values import Array, Statistic, floats
-from bedrock_nb.table.frame import columns, conditions, each
+from bedrock_nb.table.frame import columns, conditions, each, whole_name
 from bedrock_nb.table.replies import SUMMARY_COLUMNS, summary
 
 __all__ = [
@@ -94,9 +94,9 @@ def column(table: pd.DataFrame, metric: str) -> str:
     RequestError
         There is none, or it holds something else than numbers.
     """
-    found = next((name for name in (metric, f"{metric}_s", f"{metric}_ms") if name in table.columns), None)
+    found: str = whole_name(table, metric)
     numeric = ", ".join(str(name) for name in table.select_dtypes("number").columns)
-    if found is None:
+    if found not in table.columns:
         near = close(metric, table.select_dtypes("number").columns)
         raise RequestError(
             f"There is no metric {metric!r:.80}.", remedy=f"{near}Columns of numbers are: {numeric}."

@@ -85,11 +85,13 @@ def bursts(recording: Recording) -> list[Burst]:
         Something else was given.
     """
     recording = the_recording(recording)
-    if recording.whole:
-        return []
+    return [] if recording.whole else _bursts(recording, recording.content())
+
+
+def _bursts(recording: Recording, content: list[int]) -> list[Burst]:
     found: list[Burst] = []
     times, reads, seams = recording.times, recording.reads, recording.seams
-    content, knows = recording.content(), longest_late(recording) is not None
+    knows = longest_late(recording) is not None
     pace = _pace(recording, content) if recording.late else 0.0
     tls = _tls(recording)
     events = Counter(zip(reads, times, strict=False))  # one more of a column may be there than of the other
@@ -145,7 +147,7 @@ def verdict(recording: Recording) -> str:
     if not content:
         return "No content came."
     sizes: dict[Maker, list[int]] = {"service": [], "client": [], "unknown": []}
-    found = bursts(recording)
+    found = _bursts(recording, content)
     for burst in found:
         sizes[burst.made_by].append(burst.chunks)
     if sizes["unknown"]:

@@ -35,7 +35,6 @@ __all__ = [
     "is_missing",
     "is_number",
     "numbers",
-    "whole_name",
 ]
 
 #: Letters of a condition's name.
@@ -52,16 +51,6 @@ class Condition(NamedTuple):
     name: str
     values: tuple[Any, ...]
     rows: NDArray[np.intp]
-
-
-def whole_name(table: pd.DataFrame, name: Any) -> Any:
-    """The column that is meant: as in `bedrock_nb.compare`, a name may lack its unit of time.
-
-    Anything else is given back as it is, for others to refuse.
-    """
-    if not isinstance(name, str):
-        return name
-    return next((one for one in (name, f"{name}_s", f"{name}_ms") if one in table.columns), name)
 
 
 def column(table: pd.DataFrame, name: Any) -> pd.Series[Any]:

@@ -21,12 +21,13 @@ from bedrock_nb.compare.samples import Sample, columns, replies, samples
 from bedrock_nb.compare.scales import unbroken
 from bedrock_nb.errors import RequestError
 from bedrock_nb.plot.canvas import OKABE_ITO, axes, ink, one_line, short
-from bedrock_nb.plot.conditions import conditions, is_number, numbers, whole_name
+from bedrock_nb.plot.conditions import conditions, is_number, numbers
 from bedrock_nb.plot.labels import PAD
 from bedrock_nb.plot.lanes import Lanes, blank, prepare
 from bedrock_nb.plot.naming import lacking, nothing
 from bedrock_nb.plot.units import Quantity, quantity
 from bedrock_nb.stats import outliers
+from bedrock_nb.table.frame import whole_name
 
 if TYPE_CHECKING:
     import pandas as pd

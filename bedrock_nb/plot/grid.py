@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from bedrock_nb.errors import RequestError
 from bedrock_nb.plot.canvas import axes, count, ink, rows, short, tick
-from bedrock_nb.plot.conditions import column, is_number, numbers, whole_name
+from bedrock_nb.plot.conditions import column, is_number, numbers
 from bedrock_nb.plot.data.bins import Bins, binned
 from bedrock_nb.plot.lanes import Lanes, blank, prepare
 from bedrock_nb.plot.naming import lacking, nothing, reasons
 from bedrock_nb.plot.units import Quantity, quantity
+from bedrock_nb.table.frame import whole_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,13 +17,14 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from bedrock_nb.plot.canvas import axes, count, ink, rows, short, tick
-from bedrock_nb.plot.conditions import MOST_DRAWN, conditions, distinct, numbers, whole_name
+from bedrock_nb.plot.conditions import MOST_DRAWN, conditions, distinct, numbers
 from bedrock_nb.plot.data.knee import Knee
 from bedrock_nb.plot.data.levels import MOST_DOTS, TAIL, Curve, curve_of, heights, level_notes, told
 from bedrock_nb.plot.labels import PAD
 from bedrock_nb.plot.lanes import Lanes, blank, key, prepare
 from bedrock_nb.plot.naming import nothing
 from bedrock_nb.plot.units import Quantity, quantity
+from bedrock_nb.table.frame import whole_name
 
 __all__ = ["load"]
 

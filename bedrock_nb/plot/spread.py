@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bedrock_nb.errors import RequestError
 from bedrock_nb.metrics import facts
 from bedrock_nb.plot.canvas import Style, axes, ink, plural, rows, short, style
-from bedrock_nb.plot.conditions import MOST_DRAWN, Condition, conditions, distinct, numbers, whole_name
+from bedrock_nb.plot.conditions import MOST_DRAWN, Condition, conditions, distinct, numbers
 from bedrock_nb.plot.labels import PAD
 from bedrock_nb.plot.lanes import Lanes, blank, key, prepare
 from bedrock_nb.plot.naming import lacking, nothing
@@ -28,7 +28,7 @@ from bedrock_nb.plot.units import Quantity, quantity
 from bedrock_nb.recording import Recording
 from bedrock_nb.stats import percentile
 from bedrock_nb.table import summary
-from bedrock_nb.table.frame import each
+from bedrock_nb.table.frame import each, whole_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,6 +36,7 @@ __all__ = [
     "sound",
     "sound_text",
     "stacked",
+    "whole_name",
 ]
 
 #: How a reply ends that its user did not end.
@@ -241,6 +242,16 @@ def rows(
             for values, value in zip(columns.values(), (number, *row), strict=True):
                 values.append(value)
     return frame(columns, kinds)
+
+
+def whole_name(table: pd.DataFrame, name: Any) -> Any:
+    """The column that is meant: a name may lack its unit of time.
+
+    Anything else is given back as it is, for others to refuse.
+    """
+    if not isinstance(name, str):
+        return name
+    return next((one for one in (name, f"{name}_s", f"{name}_ms") if one in table.columns), name)
 
 
 def check_table(table: pd.DataFrame, wanted: Iterable[str]) -> None:

@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from bedrock_nb.errors import RequestError
 from bedrock_nb.metrics.clocks import parts
 from bedrock_nb.plot.canvas import rows as table_of
-from bedrock_nb.plot.conditions import column, conditions, is_missing, whole_name
+from bedrock_nb.plot.conditions import column, conditions, is_missing
 from bedrock_nb.plot.data.parts import Band, dissect
 from bedrock_nb.plot.naming import ending, tell_apart
 from bedrock_nb.recording import Recording
+from bedrock_nb.table.frame import whole_name
 
 __all__ = ["MOST_ROWS", "Align", "Fall", "Row", "fall", "phases"]
 

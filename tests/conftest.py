@@ -103,3 +103,12 @@ def service(_service) -> Iterator[Service]:
     _service.lay()
     yield _service
     _service.client.close()  # its idle connections; the client itself goes on
+
+
+@pytest.fixture
+def closed_figures() -> Iterator[None]:
+    """No figure outlives its test."""
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")

@@ -98,11 +98,7 @@ DRAWN = sorted(
 )
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    """No figure outlives its test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def words(ax):

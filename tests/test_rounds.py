@@ -56,11 +56,7 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    """No figure outlives its test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def part(ax, gid):

@@ -213,4 +213,14 @@ class _Front(ModuleType):
         return [*__all__, *(name for name in self.__dict__ if name.startswith("__"))]
 
 
+def load_ipython_extension(ip: Any) -> None:
+    """Add ``%%converse`` and ``%bedrock`` to IPython: ``%load_ext bedrock_nb``."""
+    importlib.import_module("bedrock_nb.magics").load(ip)
+
+
+def unload_ipython_extension(ip: Any) -> None:
+    """Take them away again: ``%unload_ext bedrock_nb``."""
+    importlib.import_module("bedrock_nb.magics").unload(ip)
+
+
 sys.modules[__name__].__class__ = _Front

@@ -20,6 +20,8 @@ from bedrock_nb.message import (
     ToolUseBlock,
     UnknownBlock,
 )
+from bedrock_nb.render.coloured import STYLES
+from bedrock_nb.render.markup import cleaner
 from tests.xss import CASES
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
@@ -51,7 +53,7 @@ ATTRIBUTES = {
     "a": {"href", "title", "target", "rel"},
     "ol": {"start"},
     "div": {"class", "style"},
-    "span": {"class"},
+    "span": {"class", "style"},
     "p": {"style"},
     "pre": {"style"},
     "details": {"style", "open"},
@@ -59,6 +61,17 @@ ATTRIBUTES = {
     "td": {"style"},
     "img": {"src", "alt", "style"},
 }
+MATH_TAGS = {"math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mfrac", "msqrt", "mroot", "msub", "msup"}
+MATH_TAGS |= {"msubsup", "munder", "mover", "munderover", "mtable", "mtr", "mtd", "mstyle", "mpadded"}
+MATH_TAGS |= {"mphantom", "menclose", "mmultiscripts", "mprescripts", "none"}
+MATH_ATTRIBUTES = {"display", "stretchy", "fence", "separator", "accent", "displaystyle", "largeop", "form"}
+MATH_ATTRIBUTES |= {"movablelimits", "scriptlevel", "mathvariant", "mathcolor", "notation", "width", "height"}
+MATH_ATTRIBUTES |= {"depth", "lspace", "rspace", "voffset", "linethickness", "minsize", "maxsize", "mathsize"}
+MATH_ATTRIBUTES |= {"rowspacing", "columnspacing", "rowlines", "columnlines", "columnalign"}
+MATH_STYLES = {("style", style) for style in ("text-align:left", "text-align:right")}
+MATH_STYLES |= {("style", f"font-{look}") for look in ("weight:bold", "style:italic", "family:monospace")}
+MATH_STYLES |= {("style", "font-family:sans-serif"), ("style", "font-weight:bold;font-style:italic")}
+FETCHED = {"loading": "lazy", "referrerpolicy": "no-referrer", "style": "max-width:100%"}
 CLASSES = {("div", "bedrock-nb"), ("span", "math")}
 LINK = re.compile(r"https?://[a-zA-Z0-9._-]+(:\d+)?([/?#][!-~]*)?|mailto:[!-~]+")
 DATA = re.compile(r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+=*")
@@ -68,11 +81,17 @@ TEX = re.compile(
 
 
 class Audit(HTMLParser):
-    """Everything in a piece of HTML that should not be there, as a list of sentences."""
+    """Everything in a piece of HTML that should not be there, as a list of sentences.
 
-    def __init__(self, html: str, styles: set[str]) -> None:
+    MathML and images from the network should not, unless ``math`` and ``hosts`` say so.
+    """
+
+    def __init__(
+        self, html: str, styles: set[str], *, math: bool = False, hosts: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(convert_charrefs=True)
         self.styles, self.text, self.roots = styles, "", 0
+        self.math, self.hosts = math, hosts
         self.problems: list[str] = []
         self.open: list[tuple[str, str | None]] = []
         self.feed(html)
@@ -84,14 +103,33 @@ class Audit(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.roots += not self.open
-        if tag not in MARKDOWN_TAGS | WRAPPER_TAGS:
-            self.problems.append(f"element <{tag}>")
-        for name, value in attrs:
-            self.check(tag, name, value or "")
+        in_math = self.math and (tag == "math" or ("math", None) in self.open)
+        if in_math and tag in MATH_TAGS:
+            self.check_math(tag, attrs)
+        elif tag == "img" and self.hosts:
+            self.check_fetched(dict(attrs))
+        else:
+            if tag not in MARKDOWN_TAGS | WRAPPER_TAGS or in_math:
+                self.problems.append(f"element <{tag}>{' in maths' * in_math}")
+            for name, value in attrs:
+                self.check(tag, name, value or "")
         if tag == "a" and dict(attrs).get("rel") != "noopener noreferrer nofollow":
             self.problems.append(f"a link without rel: {attrs}")
         if tag not in VOID:
             self.open.append((tag, dict(attrs).get("class")))
+
+    def check_math(self, tag, attrs):
+        for name, value in attrs:
+            if (name, value) not in MATH_STYLES and not (
+                name in MATH_ATTRIBUTES and re.fullmatch(r"[-+.# a-zA-Z0-9]*", value)
+            ):
+                self.problems.append(f"attribute {name}={value!r} of <{tag}>")
+
+    def check_fetched(self, attrs):
+        host = re.match("https://([a-z0-9.-]+)(?:[/?#]|$)", attrs.pop("src", f"https://{self.hosts[0]}"))
+        attrs.pop("alt", None)
+        if attrs != FETCHED or host is None or host[1] not in self.hosts:
+            self.problems.append(f"an image from {host} with {attrs}")
 
     def check(self, tag, name, value):
         wrong = {
@@ -112,7 +150,10 @@ class Audit(HTMLParser):
         self.text += data
         if any(tag in ("pre", "code") for tag, _ in self.open):
             return  # MathJax and KaTeX leave code alone
-        if ("span", "math") in self.open:
+        if self.math and ("math", None) in self.open:
+            if data.count("$") > 1 or ("\\" in data and data != "\\"):
+                self.problems.append(f"TeX in MathML: {data!r}")
+        elif ("span", "math") in self.open:
             if TEX.search(data):
                 self.problems.append(f"TeX {data!r}")
         elif ("$" in data or "\\" in data) and not (
@@ -160,32 +201,54 @@ def everywhere(text: str) -> Message:
     )
 
 
+def prefixes(text: str, step: int) -> list[str]:
+    """What is there of a text at each step of a stream, and in larger steps beyond 80 characters."""
+    return [
+        text[:end] for end in [*range(1, min(len(text), 80), step), *range(80, len(text), len(text) // 8)]
+    ]
+
+
+def shape(html: str) -> str:
+    """HTML with the attributes of each element in the order of their names."""
+    given = re.compile(r' [^ =>]+="[^"]*"')
+    return re.sub(
+        r'<\w+(?: [^ =>]+="[^"]*")*',
+        lambda tag: tag[0].split()[0] + "".join(sorted(given.findall(tag[0]))),
+        html,
+    )
+
+
 def styles(html: str) -> set[str]:
     return set(re.findall(r'style="([^"]*)"', html))
 
 
 CODE = styles(render.markdown("    code")).pop()
-PROSE = {"text-align:left", "text-align:center", "text-align:right", CODE}
-OURS = styles(render.html(everywhere("plain"))) | PROSE
+PROSE = {"text-align:left", "text-align:center", "text-align:right", CODE} | STYLES
+OURS = styles(render.html(everywhere("plain")) + render.error("a", "b", {"c": "d"})) | PROSE
 hostile = pytest.mark.parametrize("payload", [text for _, text in CASES], ids=[name for name, _ in CASES])
 
 # -- hostile text ----------------------------------------------------------------------------------
 
 
 def test_there_are_payloads_enough():
-    """The table holds a hundred and more different payloads, and the reader of HTML catches raw ones."""
-    assert len({payload for _, payload in CASES}) == len(CASES) > 100
+    """The table holds hundreds of different payloads, and the reader of HTML catches raw ones."""
+    assert len({payload for _, payload in CASES}) == len(CASES) > 300
     raw = [
         payload for _, payload in CASES if re.match(r"<(script|img|svg|math|iframe|style|form|p)\b", payload)
     ]
     assert len(raw) > 40
     assert [payload for payload in raw if not Audit(payload, OURS).problems] == []
+    assert [payload for payload in raw if not Audit(payload, OURS, math=True).problems] == []
 
 
 @hostile
 def test_markdown_of_hostile_text_is_harmless(payload):
-    """Markdown gives no element, attribute, style, address or TeX outside the allow-list."""
+    """Markdown gives no element, attribute, style, address or TeX outside the allow-list, in any manner."""
     assert Audit(render.markdown(payload), PROSE).problems == []
+    drawn = render.markdown(payload, math="mathml", images=["allowed.example"])
+    assert Audit(drawn, PROSE, math=True, hosts=("allowed.example",)).problems == []
+    # A browser reads from it what was written: no element changes its place or its language.
+    assert shape(cleaner("mathml", frozenset({"allowed.example"})).clean(drawn)) == shape(drawn)
 
 
 @hostile
@@ -194,26 +257,38 @@ def test_hostile_text_is_harmless_at_every_place_of_a_message(payload):
     for live in (False, True):
         audit = Audit(render.html(everywhere(payload), live=live), OURS)
         assert (audit.problems, audit.roots) == ([], 1)
-    audit = Audit(render.card(payload, {payload: payload}), OURS)
+    audit = Audit(render.html(everywhere(payload), math="mathml"), OURS, math=True)
     assert (audit.problems, audit.roots) == ([], 1)
+    for card in (
+        render.card(payload, {payload: payload}),
+        render.error(payload, payload, {payload: payload}),
+    ):
+        audit = Audit(card, OURS)
+        assert (audit.problems, audit.roots) == ([], 1)
 
 
 @hostile
 def test_hostile_text_is_harmless_while_it_arrives(payload):
-    """The same holds for what is there of the text at every third character of a stream."""
-    for end in range(1, len(payload), 3):
-        assert Audit(render.markdown(payload[:end]), PROSE).problems == []
-    for end in range(1, len(payload), 9):
-        assert Audit(render.html(everywhere(payload[:end]), live=True), OURS).problems == []
+    """The same holds for what is there of the text in the course of a stream, in both manners of maths."""
+    for part in prefixes(payload, 3):
+        assert Audit(render.markdown(part), PROSE).problems == []
+        assert Audit(render.markdown(part, math="mathml"), PROSE, math=True).problems == []
+    for part in prefixes(payload, 9):
+        assert Audit(render.html(everywhere(part), live=True), OURS).problems == []
 
 
 @hostile
 def test_the_second_line_of_defence_holds_alone(payload):
     """The allow-list makes raw markup harmless even if the Markdown parser let it through."""
-    problems = Audit(render._CLEANER.clean(render.printable(payload)), PROSE).problems
-    # Maths is the first line's business; elements, attributes and addresses are everybody's.
+    problems = Audit(cleaner("tex", frozenset()).clean(render.printable(payload)), PROSE).problems
+    both = cleaner("mathml", frozenset({"allowed.example"})).clean(render.printable(payload))
+    problems += Audit(both, PROSE, math=True, hosts=("allowed.example",)).problems
+    # Maths is the first line's business, and MathML's texts may hold HTML; elements, attributes and addresses
+    # are everybody's.
     assert [
-        problem for problem in problems if not problem.startswith(("TeX", "text that a typesetter"))
+        problem
+        for problem in problems
+        if not problem.startswith(("TeX", "text that a typesetter")) and not problem.endswith("> in maths")
     ] == []
 
 
@@ -225,13 +300,53 @@ def test_plain_text_obeys_no_control_characters(payload):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", plain)
 
 
-@pytest.mark.parametrize("hidden", ["\u202e", "\u200b", "\u2066", "\ufeff", "\U000e0041"], ids=ascii)
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\u202e",
+        "\u200b",
+        "\u2066",
+        "\ufeff",
+        "\U000e0041",
+        "\u034f",
+        "\u115f",
+        "\u17b4",
+        "\u180e",
+        "\u2800",
+        "\u3164",
+        "\uffa0",
+        "\ufff9",
+        "\ufe01",
+        "\ufe0f",
+        "\U000e0101",
+    ],
+    ids=ascii,
+)
 def test_what_a_reader_approves_hides_nothing(hidden):
     """Invisible characters in a tool's name and arguments are spelled out."""
     message = Message("assistant", (ToolUseBlock("id", f"a{hidden}b", {f"c{hidden}": hidden}, "{}"),))
     for shown in (render.html(message), render.text(message)):
         assert hidden not in shown
         assert shown.count(f"u{ord(hidden):04x}") == 3
+
+
+def test_the_host_of_a_link_stays_behind_its_label():
+    """Neither a title of a source nor an image's description turns the direction of what comes after it."""
+    cited = {"title": "a\u202e", "location": {"web": {"url": "https://a.example"}}}
+    message = Message("assistant", (TextBlock("![b\u202e](https://b.example)", (cited,)),))
+    shown = render.html(message)
+    assert "\u202e" not in shown
+    assert Audit(shown, OURS).text == "image: b\\u202e (b.example)\n[1] a\\u202e (a.example)"
+    assert render.text(message).endswith("[1] a\\u202e, https://a.example")
+
+
+@pytest.mark.parametrize(
+    "text", ["\u2764\ufe0f \u2600\ufe0e", "1\ufe0f\u20e3", "\U0001f5d1\ufe0f"], ids=ascii
+)
+def test_what_makes_a_sign_colourful_is_not_hidden(text):
+    """A selector after a sign that it changes can be seen; another one after it cannot."""
+    assert render.visible(text) == text
+    assert render.visible(f"{text}\ufe0f") == f"{text}\\ufe0f"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +401,7 @@ def test_json_that_cannot_be_shown_does_not_break_the_message():
         ("**b** *i* ~~s~~ `c<d`", "<p><strong>b</strong> <em>i</em> <s>s</s> <code>c&lt;d</code></p>\n"),
         ("> q", "<blockquote>\n<p>q</p>\n</blockquote>\n"),
         ("a\\\nb\n\n---", "<p>a<br>\nb</p>\n<hr>\n"),
-        ("```python\nif a < b:\n```", f'<pre style="{CODE}"><code>if a &lt; b:\n</code></pre>\n'),
+        ("```\nif a < b:\n```", f'<pre style="{CODE}"><code>if a &lt; b:\n</code></pre>\n'),
         ("<b>x</b> & y", "<p>&lt;b&gt;x&lt;/b&gt; &amp; y</p>\n"),
         ("a www.a.example b", "<p>a www.a.example b</p>\n"),
         ("naïve 日本語 \U0001f308", "<p>naïve 日本語 \U0001f308</p>\n"),
@@ -416,6 +531,11 @@ def read(message: Message) -> str:
             '[Image: gif]\n{"s3Location": {"uri": "s3://a/b"}}',
         ),
         (UnknownBlock({"new": 1}), 'Block: new{"new": 1}', '[Block: new]\n{"new": 1}'),
+        (
+            UnknownBlock({"document": {"name": "<b>", "format": "txt"}}),
+            'Document: <b> (txt){"document": {"name": "<b>", "format": "txt"}}',
+            '[Document: <b> (txt)]\n{"document": {"name": "<b>", "format": "txt"}}',
+        ),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )

@@ -148,7 +148,7 @@ def test_hostile_text_is_harmless_as_html(payload):
     """No element, attribute or address outside of what render makes; a page holds the same."""
     page = transcript.html([hostile_exchange(payload)], title=payload, facts={payload: payload}, page=True)
     head, _, body = page.partition("<body>")
-    audit = Audit(body.split("</body>")[0].strip(), STYLES)
+    audit = Audit(body.split("</body>")[0].strip(), STYLES, math=True)
     assert (audit.problems, audit.roots) == ([], 1)
     assert re.sub("<title>[^<]*</title>", "", head) == re.sub("<title>[^<]*</title>", "", EMPTY)
 
@@ -208,6 +208,23 @@ def test_an_image_of_two_messages_is_none():
 def test_absurd_nesting_is_survived(text):
     """Text that nests without end is shown, harmlessly."""
     assert problems(inert.harmless(text)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a](<" * 1_000,
+        "[](" * 1_500,
+        "![a" * 1_500,
+        '[a](b "' * 700,
+        "[a][" * 1_500,
+        f"|{'a|' * 60}\n|{'-|' * 60}{chr(10)}|" + "\n|" * 2_000,
+    ],
+    ids=["address", "empty", "images", "titles", "names", "cells"],
+)
+def test_what_is_made_to_keep_us_busy_is_code(text):
+    """Text whose links or cells nobody could find in time is not guessed at, but shown as it is."""
+    assert inert.harmless(text) == inert.code(text)
 
 
 # -- honest text -----------------------------------------------------------------------------------
@@ -367,7 +384,7 @@ Sun.
 
 - get_weather: success, ran 0.250 s, waited 1.500 s for approval, began before the answer had ended
 
-#### Ended: cancelled, tool_use. inputTokens 7
+#### Ended: cancelled, tool_use · 7 input tokens
 """
 
 
@@ -420,7 +437,7 @@ def test_a_whole_conversation_as_html():
         "[1] T (a.example)",
         "Not whole: cancelled",
         "ran 0.250 s",
-        "Ended: cancelled, tool_use. inputTokens 7",
+        "Ended: cancelled, tool_use · 7 input tokens",
     ]
     assert [text for text in said if text not in audit.text] == []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import unescape
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, fence, heading, html_block, lheading, reference
@@ -18,6 +19,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
 
 from bedrock_nb import render
+from bedrock_nb.render.effort import Helpers
 
 __all__ = ["DIALECTS", "NESTING", "Edit", "in_maths", "spaced", "tex"]
 
@@ -234,11 +236,17 @@ def _math_inline(state: StateInline, silent: bool) -> bool:
     return done
 
 
+def _give_up() -> None:
+    raise LookupError("made to keep a parser busy: what is a link in it would be a guess")
+
+
 class _Finder(MarkdownIt):
     """A parser with the rules above: CommonMark, with tables and maths, or with tables and bare addresses."""
 
     def __init__(self, *, notebooks: bool = False, addresses: bool = False) -> None:
         super().__init__("commonmark", {"maxNesting": NESTING})
+        self.helpers: Any = Helpers(_give_up)
+        self.block.ruler.at("table", self.helpers.table, {"alt": ["paragraph", "reference"]})
         blocks = ["paragraph", "reference", "blockquote"]
         self.block.ruler.at("fence", _fence, {"alt": [*blocks, "list"]})
         self.block.ruler.at("html_block", _html_block, {"alt": blocks})

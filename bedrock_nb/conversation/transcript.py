@@ -8,8 +8,10 @@ somebody else's turn. Times are those of the tools; when it was said is not know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from typing import Literal
 
 from bedrock_nb import render
 from bedrock_nb.conversation import inert
@@ -17,11 +19,15 @@ from bedrock_nb.conversation.history import Exchange, total
 from bedrock_nb.message import Message, ReasoningBlock, TextBlock, ToolUseBlock
 from bedrock_nb.toolruns import ToolRun
 
-__all__ = ["html", "markdown"]
+__all__ = ["chapter", "html", "markdown"]
 
 
 def markdown(
-    exchanges: Iterable[Exchange], *, title: str | None = None, facts: Mapping[str, str] | None = None
+    exchanges: Iterable[Exchange],
+    *,
+    title: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """A conversation as Markdown that any viewer may show.
 
@@ -32,6 +38,8 @@ def markdown(
         The first heading.
     facts : mapping of str to str, optional
         What else there is to say at the head: the model, the day.
+    notes : sequence of str
+        A line under each exchange; may end early.
 
     Returns
     -------
@@ -56,7 +64,8 @@ def markdown(
         if exchange.tools:
             parts.append("#### Tools")
             parts.append("\n".join(f"- {inert.words(_ran(run))}" for run in exchange.tools))
-        parts += [f"#### {_cost(exchange)}"]
+        parts.append(f"#### {inert.words(_cost(exchange))}")
+        parts += (inert.words(note) for note in notes[number - 1 : number])
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -66,6 +75,8 @@ def html(
     title: str | None = None,
     facts: Mapping[str, str] | None = None,
     page: bool = False,
+    notes: Sequence[str] = (),
+    math: Literal["tex", "mathml"] | None = None,
 ) -> str:
     """A conversation as safe HTML.
 
@@ -77,25 +88,56 @@ def html(
         What else there is to say at the head: the model, the day.
     page : bool
         A whole document, which runs and fetches nothing, rather than a piece for a notebook.
+    notes : sequence of str
+        A line under each exchange; may end early.
+    math : {"tex", "mathml"}, optional
+        How maths is written; by default for JupyterLab to typeset, and in a document as MathML.
 
     Returns
     -------
     str
         HTML for light and dark pages. Images of the conversation are in it.
     """
+    math = math or ("mathml" if page else "tex")
     parts = [render.card(title or "", facts or {})] if title or facts else []
     before: list[Message] = []
     for number, exchange in enumerate(exchanges, 1):
-        said = [render.html(exchange.prompt, before=before)]
-        before = []
-        for message in exchange.messages:
-            cut = [render.remark(_cut(exchange))] if message.partial else []
-            told = render.html(message, before=before)
-            said.append(render.chapter(_who(message), told, *cut, level=3))
-            before.append(message)
-        said += (render.remark(_ran(run)) for run in exchange.tools)
-        parts.append(render.chapter(f"{number} · User", *said, render.remark(_cost(exchange))))
+        parts.append(chapter(number, exchange, *notes[number - 1 : number], before=before, math=math))
+        before = exchange.messages
     return render.page(title or "Conversation", *parts) if page else render.together(*parts)
+
+
+def chapter(
+    number: int,
+    exchange: Exchange,
+    *notes: str,
+    before: Iterable[Message] = (),
+    math: Literal["tex", "mathml"],
+) -> str:
+    """One exchange as safe HTML, a piece for `render.together`.
+
+    Parameters
+    ----------
+    number : int
+        Which it is, from 1.
+    exchange : Exchange
+    *notes : str
+        Lines under it.
+    before : iterable of Message
+        What was said in the exchange before it: its prompt may answer calls of tools there.
+    math : {"tex", "mathml"}
+        As `html` takes it.
+    """
+    said = [render.html(exchange.prompt, before=before, math=math)]
+    before = []
+    for message in exchange.messages:
+        cut = [render.remark(_cut(exchange))] if message.partial else []
+        told = render.html(message, before=before, math=math)
+        said.append(render.chapter(_who(message), told, *cut, level=3))
+        before.append(message)
+    said += (render.remark(_ran(run)) for run in exchange.tools)
+    said += map(render.remark, (_cost(exchange), *notes))
+    return render.chapter(f"{number} · User", *said)
 
 
 # -- what both say ---------------------------------------------------------------------------------
@@ -122,10 +164,18 @@ def _ran(run: ToolRun) -> str:
 
 
 def _cost(exchange: Exchange) -> str:
-    """How an exchange ended, and its tokens in Bedrock's names."""
-    ended = ", ".join(filter(None, (exchange.status, exchange.stop_reason)))
-    tokens = ", ".join(f"{name} {number}" for name, number in total([exchange]).items())
-    return inert.words(f"Ended: {ended}. {tokens}".removesuffix(". "))
+    """How an exchange ended, and its tokens; their sum would say nothing new."""
+    status = "" if exchange.status == "complete" and exchange.stop_reason else exchange.status
+    ended = ", ".join(filter(None, (status, exchange.stop_reason)))
+    counts = total([exchange]).items()
+    tokens = ", ".join(_counted(name, number) for name, number in counts if name != "totalTokens")
+    return " · ".join(filter(None, (f"Ended: {ended}", tokens)))
+
+
+def _counted(name: str, number: int) -> str:
+    """A count of Bedrock's in plain words: ``cacheReadInputTokens`` as ``7 cache read input tokens``."""
+    words = re.sub(r"(?<=[a-z])[A-Z]", r" \g<0>", name).lower()
+    return f"{number:,} {words.removesuffix('s') if number == 1 else words}"
 
 
 # -- Markdown --------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_nb.conversation.limits import Limits
     from bedrock_nb.conversation.turn import Turn
     from bedrock_nb.errors import BedrockNbError
+    from bedrock_nb.experiment import Race, race
     from bedrock_nb.folder import Folder, load_folder
     from bedrock_nb.formats import read_aiperf, read_llmeter, record_batches, to_parquet
     from bedrock_nb.live import live
@@ -69,6 +70,7 @@ _PUBLIC: dict[str, str | None] = {
     "MCPServer": "mcp_tools",
     "Message": "message",
     "Observer": "observers",
+    "Race": "experiment",
     "Recording": "recording",
     "ReplaySlider": "slider",
     "Reply": "reply",
@@ -102,6 +104,7 @@ _PUBLIC: dict[str, str | None] = {
     "models": None,
     "otel": None,
     "plot": None,
+    "race": "experiment",
     "read_aiperf": "formats",
     "read_llmeter": "formats",
     "record_batches": "formats",
@@ -132,6 +135,7 @@ __all__ = [
     "MCPServer",
     "Message",
     "Observer",
+    "Race",
     "Recording",
     "ReplaySlider",
     "Reply",
@@ -165,6 +169,7 @@ __all__ = [
     "models",
     "otel",
     "plot",
+    "race",
     "read_aiperf",
     "read_llmeter",
     "record_batches",

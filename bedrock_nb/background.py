@@ -25,6 +25,9 @@ WhenFull: TypeAlias = Literal["block", "coalesce"]
 
 #: Events that may wait for the consumer of a reply that is not recorded.
 BUFFER = 1000
+#: So often a consumer that waits looks whether it was interrupted: a wait without an end hears of none on
+#: Windows, and may miss one that comes just when it begins elsewhere.
+_LOOK_S = 0.5
 #: A joined delta grows no longer than this, characters: the bound of a window is one of memory.
 _LONGEST = 2**14
 
@@ -219,7 +222,8 @@ class Pump:
         with self.changed:
             store.release(seq)
             self.changed.notify_all()
-            self.changed.wait_for(lambda: store.count > seq or self._over)
+            while not self.changed.wait_for(lambda: store.count > seq or self._over, _LOOK_S):
+                pass
             fresh, end = store.after(seq)
             self.changed.notify_all()
             return fresh, end, self._over and not fresh

@@ -23,8 +23,12 @@ HEAVY = (
     "pydantic tqdm urllib3"
 )
 
-#: Modules that share their name with a function.
-SHADOWED = [name for name, where in PUBLIC.items() if where and (ROOT / f"{name}.py").exists()]
+#: Modules and packages that share their name with a function.
+SHADOWED = [
+    name
+    for name, where in PUBLIC.items()
+    if where and any((ROOT / path).exists() for path in (f"{name}.py", f"{name}/__init__.py"))
+]
 
 
 def fresh(code: str) -> str:

@@ -411,7 +411,8 @@ class Recording:
     def __repr__(self) -> str:
         asked = f" {self.model}" if self.model else ""
         stop = f", {self.stop_reason}" if self.stop_reason else ""
-        return f"<Recording{asked}: {len(self)} events, {self.status}{stop}>"
+        said = f"<Recording{asked}: {len(self)} events, {self.status}{stop}>"
+        return "".join(c if c.isprintable() else "\ufffd" for c in said)  # a file may say anything
 
     def save(self, path: str | os.PathLike[str], *, frames: bool = False) -> Path:
         """Write the recording as JSON lines, mode 0600, all or nothing; times to the microsecond.

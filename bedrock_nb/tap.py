@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _OPERATIONS = ("ConverseStream", "Converse")
+#: Calls that take a client and only settings by name; the prompt comes later.
+_WITHOUT_PROMPT = ("Conversation", "ChatPanel")
 #: Response headers that a recording keeps. An allow-list: anything else could hold a secret.
 _KEPT_HEADERS = ("date", "content-type", "transfer-encoding", "content-length")
 _KEPT_PREFIX = "x-amzn-bedrock-"
@@ -132,6 +134,9 @@ def _example(given: Any, call: str) -> str:
     """The call with a client in front: of what was given, if that can stand behind it."""
     if not isinstance(given, str):
         return f"nb.{call}(nb.connect(), …)"
+    if call in _WITHOUT_PROMPT:
+        name = "system" if " " in given else "model"
+        return f"nb.{call}(nb.connect(), {name}={without_accounts(given)!r:.80})"
     if call != "resume" and (find(given) is not None or given.startswith("arn:")):
         return f"nb.{call}(nb.connect(), 'Hello', model={without_accounts(given)!r:.80})"
     return f"nb.{call}(nb.connect(), {given if len(given) <= 40 else given[:39] + '…'!r})"

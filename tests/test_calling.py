@@ -25,6 +25,7 @@ from bedrock_nb.errors import (
 from bedrock_nb.events import MessageStart, StreamFault, TextDelta
 from bedrock_nb.reply import Keeping, Reply
 from bedrock_nb.server import loopback_client
+from tests.chatting import wait_for
 from tests.wire_server import GOOD, GOOD_TEXT, LIMIT, Answer, answer, ask, frames_of, refusal
 
 THROTTLED = StreamFault(errors.service_fault("throttlingException", "Too many tokens."))
@@ -228,6 +229,31 @@ def test_boto3s_own_attempts_are_in_the_recording(wire, wire_clients):
     assert marks["sent 1"] < marks["sent 2"] < marks["sent"]
     assert reply.metrics["retries"] == 2
     assert reply.metrics["retry_s"] == pytest.approx(marks["sent"] - marks["sent 1"])
+
+
+@pytest.mark.parametrize(
+    ("first", "sent"),
+    [(None, 0), (Answer([], "silence"), 1)],
+    ids=["before the connection", "before the head"],
+)
+@pytest.mark.parametrize("mode", ["legacy", "standard"])
+def test_boto3_does_not_send_again_what_was_given_up(wire, wire_clients, mode, first, sent):
+    """To boto3 its connection broke, which it would try again; the next answer is for the next call."""
+    client = wire_clients(mode, retries={"total_max_attempts": 3, "mode": mode})
+    wire.lay(*filter(None, [first]))
+    before = set(threading.enumerate())
+    made = None if sent else Reply.cancel
+    reply = Reply.from_source(Calling(client, ask()), Keeping(background=True), made)
+    wait_for(lambda: len(wire.requests) == sent)
+    reply.cancel()
+    assert reply.drain().status == "cancelled"
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "bedrock_nb.call":  # it ends when boto3 tries no more
+            thread.join(LIMIT)
+    wire.lay(answer(GOOD))
+    assert nb.stream(client, "hi").text == GOOD_TEXT
+    assert len(wire.requests) == sent + 1
+    client.close()
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, True, "2"])

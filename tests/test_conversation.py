@@ -806,10 +806,13 @@ def test_a_damaged_exchange_is_refused_when_it_is_loaded(service, tmp_path, chan
         nb.Conversation.load(path, service.client)
 
 
-def test_the_client_comes_first():
-    """What is given in its place is named."""
-    with pytest.raises(RequestError, match="the client comes first"):
-        nb.Conversation("nova_lite")
+@pytest.mark.parametrize("begin", ["Conversation", "ChatPanel"])
+@pytest.mark.parametrize(("given", "meant"), [("nova_lite", "model"), ("Be brief.", "system")])
+def test_the_client_comes_first(begin, given, meant):
+    """What is given in its place is named, and the example is a call that works."""
+    with pytest.raises(RequestError, match="the client comes first") as caught:
+        getattr(nb, begin)(given)
+    assert f"nb.{begin}(nb.connect(), {meant}={given!r})" in str(caught.value)
 
 
 def test_a_prompt_that_was_refused_does_not_stand_in_the_way(service):

@@ -232,7 +232,10 @@ def test_an_input_that_looks_broken_is_told_from_one_that_is():
 
 def test_one_that_streams_is_incomplete_in_the_file():
     """As far as the file goes, it ended there."""
-    assert load(dump({}, [Exchange(HI)]), "f")[1][0].status == "incomplete"
+    written = dump({}, [Exchange(HI)])
+    assert load(written, "f")[1][0].status == "incomplete"
+    with pytest.raises(RequestError, match="damaged"):  # or nothing could be said in it any more
+        load(written.replace('"incomplete"', '"streaming"'), "f")
 
 
 def test_what_json_cannot_hold_is_refused():
@@ -268,7 +271,9 @@ def places(node, path=()):
 
 
 @pytest.mark.parametrize(
-    "other", [None, 7, "x", [], {}, [[]], {"$bytes": "AA=="}, "gone", True], ids=lambda value: f"{value!r}"
+    "other",
+    [None, 7, "x", [], {}, [[]], {"$bytes": "AA=="}, "gone", True, 10**400],
+    ids=lambda value: f"{value!r:.20}",
 )
 def test_a_damaged_file_is_refused_or_read(other):
     """Whatever stands at any one place, the error is ours, and what was read can be sent and shown."""

@@ -212,6 +212,16 @@ ASKED = {
     "broken beside good": ([use("look", '{"wh'), GOOD], {"a": "broken", "good": "success"}, BROKEN),
     "raises": ([use("boom"), GOOD], {"a": "error", "good": "success"}, "SystemExit: boom"),
     "one id twice": ([use("look", {"what": "x"}), use("look", {"what": "y"})], {"a": "success"}, "seen x"),
+    "a server's tool of the same id": (
+        [ToolUseBlock("a", "look", {"what": "s"}, "", "server_tool_use"), use("look", {"what": "x"})],
+        {"a": "success"},
+        "seen x",
+    ),
+    "a name that cannot be, with the same id": (
+        [use("no name!", {"what": "s"}), use("look", {"what": "x"})],
+        {"a": "success"},
+        "seen x",
+    ),
     "a server's tool": (
         [ToolUseBlock("s", "look", {"what": "s"}, "", "server_tool_use"), use("look", {"what": "x"})],
         {"a": "success"},

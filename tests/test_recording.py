@@ -268,6 +268,14 @@ def test_a_recording_shows_no_time_and_no_address():
     assert repr(Recording()) == "<Recording: 0 events, streaming>"
 
 
+def test_a_recording_in_a_console_obeys_nothing():
+    """What a file says of the model reaches no terminal as a control character."""
+    assert (
+        repr(Recording({"modelId": "\x1b]0;x\x07\u202e\ud800"}))
+        == "<Recording \ufffd]0;x\ufffd\ufffd\ufffd: 0 events, streaming>"
+    )
+
+
 # -- the recordings of this process ----------------------------------------------------------------
 
 

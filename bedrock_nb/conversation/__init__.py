@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -23,12 +25,12 @@ from bedrock_nb.content import as_turn, user
 from bedrock_nb.conversation import history, saved
 from bedrock_nb.conversation.history import Exchange
 from bedrock_nb.conversation.limits import Limits
-from bedrock_nb.conversation.loop import Loop
+from bedrock_nb.conversation.loop import Loop, tell_all
 from bedrock_nb.conversation.past import NOT_SAVED, Past, model_of
 from bedrock_nb.conversation.running import Ask, Runner, serving
 from bedrock_nb.conversation.turn import Turn
 from bedrock_nb.conversation.window import first_that_fits
-from bedrock_nb.errors import LoopLimitError, RequestError, StreamError
+from bedrock_nb.errors import BedrockNbError, LoopLimitError, RequestError, StreamError
 from bedrock_nb.lines import as_path, why
 from bedrock_nb.message import Message
 from bedrock_nb.observers import METHODS
@@ -44,8 +46,12 @@ __all__ = ["Conversation"]
 
 WhenLong: TypeAlias = Literal["error", "drop"]
 
+#: Seconds that a new turn waits for one that was told to stop.
+_PATIENCE_S = 2.0
 #: Recordings that a conversation keeps, newest last.
 _MOST_RECORDINGS = 500
+#: What observers of a conversation are told, beside what those of replies are.
+_MORE_METHODS = ("on_tool_start", "on_tool_end", "on_change")
 #: What `stream` takes and a conversation gives by itself.
 _OWN = frozenset({"client", "prompt", "messages", "tools", "toolConfig", "background", "record", "made"})
 
@@ -133,6 +139,7 @@ class Conversation(Past):
         self._observers: list[Any] = []
         self._loop: weakref.ref[Loop] | None = None
         self._turn: weakref.ref[Turn] | None = None
+        self._beginning = threading.RLock()  # held until it is seen that a turn is on its way
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "model" or name in _names() - {"client", "tools"}:  # it would have no effect
@@ -191,7 +198,32 @@ class Conversation(Past):
         settings: dict[str, Any],
         number: int,
     ) -> Turn:
-        """Begin turn ``number``; what stood there and after it goes, unless nothing could be sent."""
+        """Begin turn ``number``; what stood there and after it goes, unless nothing comes in its place."""
+        with self._beginning:
+            loop, old = self._begun(prompt, labels, settings, number)
+        exchange = loop.exchange
+        try:
+            self._changed()
+            turn = Turn(loop, background=background)
+        except BaseException as err:
+            if exchange.status == "streaming":  # interrupted before anything could be asked
+                exchange.status = "cancelled"
+            # What was to be replaced is not given up for nothing. A new prompt stays if it was sent.
+            if old or not isinstance(err, StreamError | LoopLimitError | KeyboardInterrupt):
+                self.exchanges[number:] = old
+            self._changed()
+            raise
+        if old and loop.stopped and not exchange.messages and loop.partial is None:  # before anything came
+            turn.cancel()
+            self.exchanges[number:] = old
+        self._turn = weakref.ref(turn)
+        self._changed()
+        return turn
+
+    def _begun(
+        self, prompt: Message, labels: Mapping[str, Any] | None, settings: dict[str, Any], number: int
+    ) -> tuple[Loop, list[Exchange]]:
+        """The loop of a new turn, which stands in the history from now on, and what stood in its place."""
         self._end_last()
         chosen = {**self.settings, **settings}
         if "modelId" in settings:
@@ -205,35 +237,57 @@ class Conversation(Past):
         before = self.exchanges[exchange.left_out : number]
 
         def ask(more: dict[str, Any], left: float, made: Callable[[Reply], None]) -> Reply:
+            begun: list[Reply] = []
+
+            def begin(reply: Reply) -> None:
+                begun.append(reply)
+                made(reply)
+
             options = dict(chosen)
             if more["round"] > 1:  # who must call a tool each time would never answer
                 options.pop("tool_choice", None)
             if left < timeouts_of(self.client).but(None, None, options.get("total_timeout")).total:
                 options["total_timeout"] = max(left, 0.001)
-            reply = stream(
-                self.client,
-                history.turns([*before, exchange]),
-                tools=[tool.spec for tool in self.tools.values()] or None,
-                labels={**common, **more},
-                made=made,
-                **options,
-            )
-            self.recordings.append(reply.recording)
-            del self.recordings[:-_MOST_RECORDINGS]
-            return reply
+            try:
+                return stream(
+                    self.client,
+                    history.turns([*before, exchange]),
+                    tools=[tool.spec for tool in self.tools.values()] or None,
+                    labels={**common, **more},
+                    made=begin,
+                    **options,
+                )
+            except BedrockNbError as err:
+                if not isinstance(err, StreamError):  # nothing was sent
+                    begun.clear()
+                raise
+            finally:  # also of a call that was refused, or interrupted, before its head
+                for reply in begun:
+                    self._keep(reply.recording, exchange)
 
-        loop = Loop(exchange, ask, self.runner, self.limits, eager=self.eager, observers=self._observers)
+        loop = Loop(
+            exchange,
+            ask,
+            self.runner,
+            self.limits,
+            eager=self.eager,
+            observers=self._observers,
+            changed=self._changed,
+        )
         self.exchanges[number:] = [exchange]
         self._loop = weakref.ref(loop)
-        try:
-            turn = Turn(loop, background=background)
-        except BaseException as err:
-            # What was to be replaced is not given up for nothing. A new prompt stays if it was sent.
-            if old or not isinstance(err, StreamError | LoopLimitError | KeyboardInterrupt):
-                self.exchanges[number:] = old
-            raise
-        self._turn = weakref.ref(turn)
-        return turn
+        return loop, old
+
+    def _keep(self, recording: Recording, exchange: Exchange) -> None:
+        """Keep a recording here and in its exchange; the oldest of all make room."""
+        exchange.recordings.append(recording)
+        self.recordings.append(recording)
+        if gone := {id(recording) for recording in self.recordings[:-_MOST_RECORDINGS]}:
+            for has in (self.recordings, *(exchange.recordings for exchange in self.exchanges)):
+                has[:] = [recording for recording in has if id(recording) not in gone]
+
+    def _changed(self) -> None:
+        tell_all(self._observers, "on_change", self)
 
     def send(self, prompt: Any, **settings: Any) -> Message:
         """The same, at once: goes on to the end and returns the last answer.
@@ -285,34 +339,63 @@ class Conversation(Past):
         return None if loop is None else loop.partial
 
     def on(self, observer: Any) -> Conversation:
-        """Tell an observer what happens in every turn from now on; see `Observer`, and two methods besides.
+        """Tell an observer what happens in every turn from now on; see `Observer`, and some methods besides.
 
         Parameters
         ----------
         observer : object
-            With some of the methods of `Observer`, ``on_tool_start(call)`` and ``on_tool_end(run)``.
+            With some of the methods of `Observer`, ``on_tool_start(call)``, ``on_tool_end(run)`` and
+            ``on_change(conversation)``: that the exchanges are others, that there is a `turn`, or that it
+            is over, however it ended. That is told in any thread, at any point of it: note it, and return.
         """
-        if not any(hasattr(observer, name) for name in (*METHODS, "on_tool_start", "on_tool_end")):
+        if not any(hasattr(observer, name) for name in (*METHODS, *_MORE_METHODS)):
             raise RequestError(
                 f"A {type(observer).__name__} observes nothing.",
-                remedy="Give an object with a method of nb.Observer, on_tool_start or on_tool_end.",
+                remedy=f"Give an object with a method of nb.Observer, or one of {', '.join(_MORE_METHODS)}.",
             )
         self._observers.append(observer)
         return self
+
+    def off(self, observer: Any) -> Conversation:
+        """Tell an observer nothing more, but of a reply that is on its way; see `on`."""
+        self._observers[:] = [other for other in self._observers if other is not observer]
+        return self
+
+    @property
+    def turn(self) -> Turn | None:
+        """The last turn, while somebody holds it; a turn that nobody holds is over."""
+        return self._turn() if self._turn is not None else None
+
+    @property
+    def ask(self) -> Ask:
+        """Who is asked whether a call of a tool may run; another may be set at any time.
+
+        It is for questions that are still to come. None gives them back to you, at the keyboard.
+        """
+        return self.runner.ask
+
+    @ask.setter
+    def ask(self, ask: Ask | None) -> None:
+        self.runner.ask = ask
 
     def cancel(self) -> None:
         """Stop the turn that is on its way, if there is one; what came stays. From any thread."""
         loop = self._loop() if self._loop is not None else None
         if loop is not None:  # there is no turn yet while the head of its first answer is waited for
             loop.stop()
-        turn = self._turn() if self._turn is not None else None
-        if turn is not None:
+        if (turn := self.turn) is not None:
             turn.cancel()
 
     # -- changing what was said --------------------------------------------------------------------
 
     def undo(self, turns: int = 1) -> list[Message]:
         """Take the last turns back, whole; returns their prompts, oldest first."""
+        with self._beginning:
+            gone = self._taken_back(turns)
+        self._changed()
+        return [exchange.prompt for exchange in gone]
+
+    def _taken_back(self, turns: int) -> list[Exchange]:
         self._end_last()
         if not isinstance(turns, int) or isinstance(turns, bool) or not 1 <= turns <= len(self):
             raise RequestError(
@@ -320,12 +403,13 @@ class Conversation(Past):
             )
         gone = self.exchanges[-turns:]
         del self.exchanges[-turns:]
-        return [exchange.prompt for exchange in gone]
+        return gone
 
     def rerun(self, *, turn: int = -1, background: bool = False, **settings: Any) -> Turn:
         """Ask an earlier prompt once more, perhaps with other settings; its answer and what came after go.
 
-        Where nothing comes in their place (it cannot be sent, or is refused) they stay.
+        Where nothing comes in their place (it cannot be sent, is refused, or stopped before its head) they
+        stay.
 
         Parameters
         ----------
@@ -364,7 +448,10 @@ class Conversation(Past):
         for exchange in twin.exchanges:
             if exchange.status == "streaming":
                 exchange.status = "incomplete"
+                # The one that grows will tell of more than there is here.
+                exchange.recordings[:] = (each for each in exchange.recordings if each.status != "streaming")
         twin.recordings, twin._observers, twin._loop, twin._turn = [], [], None, None
+        twin._beginning = threading.RLock()
         return twin
 
     def _number(self, turn: int) -> int:
@@ -428,17 +515,27 @@ class Conversation(Past):
                 "A tool cannot talk in the conversation whose call it serves.",
                 remedy="Let it talk in one of its own: chat.fork().",
             )
-        turn = self._turn() if self._turn is not None else None
-        if turn is None:
-            return
-        if loop is not None and loop.stopped:
-            turn.settle(2.0)
-        if turn.busy:
+        end = time.monotonic() + (_PATIENCE_S if loop is not None and loop.stopped else 0.0)
+        while (waits := self._waits_for_head) and time.monotonic() < end:
+            time.sleep(0.01)
+        turn = self.turn
+        if turn is not None and loop is not None and loop.stopped:
+            turn.settle(_PATIENCE_S)
+        if waits or (turn is not None and turn.busy):
             raise RequestError(
                 "The last turn is still being answered.",
                 remedy="Wait for it, or stop it first: chat.cancel().",
             )
-        turn.close()
+        if turn is not None:
+            turn.close()
+
+    @property
+    def _waits_for_head(self) -> bool:
+        """Whether a thread waits for the head of a first answer: until that is there, there is no turn."""
+        loop, turn = self._loop() if self._loop is not None else None, self.turn
+        if loop is None or loop.exchange.status != "streaming":
+            return False
+        return turn is None or turn.exchange is not loop.exchange
 
     def _first_sent(self, exchanges: Sequence[Exchange], chosen: Mapping[str, Any]) -> int:
         """The number of the first exchange that is sent: 0, unless some must be left out."""

@@ -13,7 +13,7 @@ from itertools import chain, count
 from typing import Any
 
 from bedrock_nb.content import joined
-from bedrock_nb.errors import RequestError
+from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.mend import BROKEN, CANCELLED, resendable
 from bedrock_nb.message import (
     Block,
@@ -21,6 +21,7 @@ from bedrock_nb.message import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from bedrock_nb.recording import Recording
 from bedrock_nb.toolruns import ToolRun
 
 __all__ = ["Exchange", "cost", "exchanges_of", "results_for", "total", "turns"]
@@ -46,6 +47,10 @@ class Exchange:
         Each call of a tool. Times are those of the recording whose message asked for it.
     left_out : int
         How many of the conversation's oldest exchanges its calls were not sent, for want of room.
+    error : BedrockNbError or None
+        What ended it badly, as words: it holds no reply. Not in files.
+    recordings : list of Recording
+        Of its calls, as long as the conversation has them. Not in files.
     """
 
     prompt: Message
@@ -55,10 +60,18 @@ class Exchange:
     usages: list[dict[str, Any]] = field(default_factory=list)
     tools: list[ToolRun] = field(default_factory=list)
     left_out: int = 0
+    error: BedrockNbError | None = field(default=None, compare=False)
+    recordings: list[Recording] = field(default_factory=list, compare=False)
 
     def copy(self) -> Exchange:
         """One of its own; messages and runs are values and shared."""
-        return replace(self, messages=list(self.messages), usages=list(self.usages), tools=list(self.tools))
+        return replace(
+            self,
+            messages=list(self.messages),
+            usages=list(self.usages),
+            tools=list(self.tools),
+            recordings=list(self.recordings),
+        )
 
     @property
     def answer(self) -> Message | None:

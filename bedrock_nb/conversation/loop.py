@@ -17,6 +17,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from copy import copy
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ from bedrock_nb import audit
 from bedrock_nb.conversation.history import Exchange, results_for
 from bedrock_nb.conversation.limits import Budget, Limits
 from bedrock_nb.conversation.running import Runner, Running
-from bedrock_nb.errors import LoopLimitError, PayloadError, StreamError, TotalTimeout
+from bedrock_nb.errors import BedrockNbError, LoopLimitError, PayloadError, StreamError, TotalTimeout
 from bedrock_nb.events import BlockStop, Event, ToolUse
 from bedrock_nb.mend import BROKEN, CANCELLED, resendable, takes_back
 from bedrock_nb.message import Message, ToolResultBlock, ToolUseBlock
@@ -32,7 +33,7 @@ from bedrock_nb.observers import METHODS
 from bedrock_nb.reply import Reply
 from bedrock_nb.toolruns import ToolFinished, ToolStarted, in_order
 
-__all__ = ["Loop", "Round", "TurnEvent"]
+__all__ = ["Loop", "Round", "TurnEvent", "tell_all"]
 
 #: What a turn consists of: the events of its replies, and what happens to its tools.
 TurnEvent: TypeAlias = Event | ToolStarted | ToolFinished
@@ -81,6 +82,8 @@ class Loop:
     observers : sequence
         Told of each reply as `Reply.on` says, and, if they have the methods, ``on_tool_start(call)`` and
         ``on_tool_end(run)``.
+    changed : function, optional
+        Called when the turn is over: by `turn.Turn`, outside of its lock; here, where no turn is left to.
     clock : function
         Seconds.
     """
@@ -94,6 +97,7 @@ class Loop:
         *,
         eager: bool = True,
         observers: Sequence[Any] = (),
+        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.exchange, self.rounds = exchange, list[Round]()
@@ -103,7 +107,7 @@ class Loop:
         self._current: Reply | None = None  # whose round it is, until that is in the history
         self._never_ran = CANCELLED  # what the model is told of calls that did not begin
         self._ask, self._runner, self._budget, self._eager = ask, runner, Budget(limits, clock), eager
-        self._observers = observers
+        self._observers, self.changed = observers, changed
         self._finished: SimpleQueue[Running | None] = SimpleQueue()
         self._deciding = threading.RLock()
 
@@ -148,26 +152,30 @@ class Loop:
 
         Whoever resumes it after a head has read the answer; what is left of it is read here.
         """
-        status = "error"
+        status, dropped = "error", False
         try:
             while (yield from self._round()):
                 pass
             status = "cancelled" if self.stopped else "complete"
-        except LoopLimitError:
-            status = "limited"
+        except LoopLimitError as err:
+            status, self.exchange.error = "limited", _as_words(err)
             raise
-        except StreamError as err:
-            status = "error" if err.reply is None or err.reply.status == "complete" else err.reply.status
-            err.add_note(
-                "The conversation has what came: rerun() asks again, stream('…') goes on from there."
-            )
+        except BedrockNbError as err:
+            self.exchange.error = _as_words(err)
+            if isinstance(err, StreamError):
+                status = "error" if err.reply is None or err.reply.status == "complete" else err.reply.status
+                err.add_note(
+                    "The conversation has what came: rerun() asks again, stream('…') goes on from there."
+                )
             raise
-        except (KeyboardInterrupt, GeneratorExit):  # interrupted; or nobody wants the rest
-            status = "cancelled"
+        except (KeyboardInterrupt, GeneratorExit) as err:  # interrupted; or nobody wants the rest
+            status, dropped = "cancelled", isinstance(err, GeneratorExit)
             raise
         finally:
             self.seconds = self._budget.seconds()
             self.exchange.status = status
+            if dropped:  # the turn itself is gone, and cannot tell
+                self.changed()
 
     def _round(self) -> Generator[None, None, bool]:
         """One call of the model, and the tools that it asks for; returns whether there is to be another."""
@@ -188,7 +196,7 @@ class Loop:
         try:
             if self.stopped:  # while the head was waited for: whoever stopped it did not find this reply
                 reply.cancel()
-            for observer in self._observers:
+            for observer in tuple(self._observers):  # another thread may take one away
                 if any(hasattr(observer, method) for method in METHODS):
                     reply.on(observer)
             yield
@@ -269,7 +277,7 @@ class Loop:
         running = self._runner.begin(call, asked_s, reply.since, eager=eager, tell=tell, made=made)
         if running.admitted:
             this.tell(ToolStarted(call, eager))
-            self._tell("on_tool_start", call)
+            tell_all(self._observers, "on_tool_start", call)
         running.announced = True
         self._note(this, running)  # another view may have seen it end, and left it
 
@@ -313,7 +321,7 @@ class Loop:
             self.exchange.tools.append(running.run)
             this.tell(ToolFinished(running.call, running.run, running.result))
         audit.tell("ran", this.reply.recording, running.run)
-        self._tell("on_tool_end", running.run)
+        tell_all(self._observers, "on_tool_end", running.run)
 
     def _commit(self, this: Round) -> None:
         """Take what came of a round into the history, with a result for each call of a tool."""
@@ -351,14 +359,6 @@ class Loop:
             running is this.running.get(running.call.id) for this in self.rounds
         )
 
-    def _tell(self, method: str, what: Any) -> None:
-        for observer in tuple(self._observers):
-            try:
-                getattr(observer, method, _nothing)(what)
-            except (Exception, SystemExit) as err:
-                with contextlib.suppress(Warning):  # where warnings are errors, the turn goes on all the same
-                    warnings.warn(f"An observer failed in {method}: {err!r}", stacklevel=2)
-
     def _reached(self, error: LoopLimitError) -> LoopLimitError:
         """Give up what runs: the turn has reached a limit, and the model is told which."""
         self._never_ran = error.told
@@ -375,13 +375,35 @@ class Loop:
             raise self._reached(error)
 
 
+def tell_all(observers: Sequence[Any], method: str, what: Any) -> None:
+    """Call a method of all observers that have it; one that fails is warned about, and nothing else ends."""
+    for observer in tuple(observers):
+        try:
+            getattr(observer, method, _nothing)(what)
+        except (Exception, SystemExit) as err:
+            with contextlib.suppress(Warning):  # where warnings are errors, the turn goes on all the same
+                warnings.warn(f"An observer failed in {method}: {err!r}", stacklevel=2)
+
+
 def _nothing(_: Any) -> None:
     """What an observer without the method does."""
 
 
+def _as_words(error: BedrockNbError) -> BedrockNbError:
+    """A copy for who keeps it to read: without the reply, the traceback, and what the service raised."""
+    words = copy(error)
+    if isinstance(words, StreamError):
+        words.reply = words.original = None
+    return words
+
+
 def _call(message: Message, id: str) -> ToolUseBlock:
-    """The first call of this id."""
-    return next(call for call in message.tool_uses if call.id == id)
+    """The first call of this id that is ours to answer: one of the service's own may have the same."""
+    return next(
+        call
+        for call in message.tool_uses
+        if call.id == id and call.type is None and takes_back(call.id, call.name)
+    )
 
 
 def _stopped_at(reply: Reply, index: int) -> float:

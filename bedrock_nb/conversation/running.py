@@ -227,6 +227,11 @@ def _said(err: BaseException) -> str:
     return render.printable(str(text))[:_LONGEST_ERROR]
 
 
+def _refuse_async(name: str, given: object) -> None:
+    if inspect.iscoroutinefunction(given):
+        raise RequestError(f"{name} is an async function.", remedy="Give one that answers when called.")
+
+
 class Runner:
     """The tools of a conversation, and how their calls are run.
 
@@ -255,21 +260,27 @@ class Runner:
                 f"approve is {approve!r:.60}.",
                 remedy='Give "always", "ask", or a function from a tool call to True, False or a reason.',
             )
+        if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
+            raise RequestError(f"parallel is {parallel!r:.60}; a whole number of calls from 1 is wanted.")
+        _refuse_async("approve", approve)
+        self.tools, self._parallel, self._approve = tools, parallel, approve
+        self.ask = ask
+        self._slots = threading.Semaphore(parallel)
+
+    @property
+    def ask(self) -> Ask:
+        """Who is asked; None gives the keyboard back. May change at any time, for the next question."""
+        return self._ask
+
+    @ask.setter
+    def ask(self, ask: Ask | None) -> None:
         if ask is not None and not callable(ask):
             raise RequestError(
                 f"ask is {ask!r:.60}.",
                 remedy="Give a function from a tool call to True, False or a reason; None is the keyboard.",
             )
-        if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
-            raise RequestError(f"parallel is {parallel!r:.60}; a whole number of calls from 1 is wanted.")
-        for name, given in (("approve", approve), ("ask", ask)):
-            if inspect.iscoroutinefunction(given):
-                raise RequestError(
-                    f"{name} is an async function.", remedy="Give one that answers when called."
-                )
-        self.tools, self._parallel = tools, parallel
-        self._approve, self._ask = approve, ask if ask is not None else ask_user
-        self._slots = threading.Semaphore(parallel)
+        _refuse_async("ask", ask)
+        self._ask: Ask = ask if ask is not None else ask_user
 
     def again(self) -> Runner:
         """One like it, with slots of its own."""

@@ -32,7 +32,7 @@ __all__ = ["dump", "load"]
 FORMAT = "bedrock-nb-conversation"
 VERSION = 1
 #: How an exchange may stand; ``limited`` is one that a limit of the tool loop ended.
-_STATUSES = ("streaming", "complete", "cancelled", "incomplete", "error", "limited")
+_STATUSES = ("complete", "cancelled", "incomplete", "error", "limited")
 # A key that stands for bytes in a file, or would be taken for it: each "$" before the first marks it once.
 _MARK = re.compile(r"\$+bytes")
 # What may stand in a block of a file; None is for nothing at all.
@@ -130,6 +130,7 @@ def load(text: str, name: str) -> tuple[dict[str, Any], list[Exchange]]:
         KeyError,
         TypeError,
         AttributeError,
+        OverflowError,
         RecursionError,
     ) as err:  # RequestError is a ValueError
         raise RequestError(f"The conversation in {name!r} is damaged: {err}.") from err

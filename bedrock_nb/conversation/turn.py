@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bedrock_nb import structured
 from bedrock_nb.conversation.history import Exchange, total
@@ -28,7 +28,10 @@ from bedrock_nb.recording import Recording
 from bedrock_nb.reply import Reply
 from bedrock_nb.toolruns import ToolRun
 
-__all__ = ["Turn"]
+__all__ = ["Place", "Turn"]
+
+#: How far somebody has looked at a turn: rounds, events of the next one, and what was told of its tools.
+Place: TypeAlias = tuple[int, int, int]
 
 
 class Turn:
@@ -46,11 +49,14 @@ class Turn:
     def __init__(self, loop: Loop, *, background: bool = False) -> None:
         self.exchange: Exchange = loop.exchange
         self._loop, self._steps = loop, loop.steps()
-        self._over = False
+        self._over = self._untold = False  # over; and nobody was told of it yet
         self._error: Exception | None = None
         self._driving = threading.RLock()
         self._moved = threading.Condition()  # notified when somebody has driven, or has let go of the lock
         self._readers: set[int] = set()  # threads that read just now, by their number
+        self._drains = 0  # who goes on to the end, also in the moments in which they do not read
+        self._waiting: set[int] = set()  # threads that wait until they may drive
+        self._errands: dict[int, Callable[[], object]] = {}  # what such a thread is to do meanwhile
         self._thread: threading.Thread | None = None
         self._advance()  # the head of the first answer: what is wrong with the request is raised here
         self._check()
@@ -64,47 +70,90 @@ class Turn:
             return
         try:
             if not (self._over or there()):
-                next(self._steps)
-        except StopIteration:
-            self._over = True
-        except Exception as err:
-            self._error, self._over = err, True
-        except BaseException:  # an interrupt is for who was interrupted, once
-            self._over = True
-            raise
+                self._step()
         finally:
             self._let_go()
+
+    def _step(self) -> None:
+        """Drive the loop one step further, in this thread, which holds the lock."""
+        over = True
+        try:
+            next(self._steps)
+            over = False
+        except StopIteration:
+            pass
+        except Exception as err:
+            self._error = err  # what is no Exception, an interrupt, is for who was interrupted, once
+        finally:
+            self._over = self._untold = over
 
     def _may_drive(self, there: Callable[[], bool]) -> bool:
         """Wait for the lock (True), or until another thread's step has brought what is wanted (False).
 
         Whoever drives in a loop takes the lock again at once: to wait for it alone could be to wait for ever.
         """
+        self._refuse_its_tools()
+        taken, me = False, threading.get_ident()
+
+        def may() -> bool:
+            nonlocal taken
+            if me not in self._errands:
+                taken = self._driving.acquire(blocking=False)
+            return taken or me in self._errands or there()
+
+        try:
+            while True:
+                with self._moved:
+                    self._waiting.add(me)
+                    self._moved.wait_for(may)
+                    self._waiting.discard(me)
+                    errand = self._errands.pop(me, None)
+                if errand is None:
+                    return taken
+                errand()
+        except BaseException:  # interrupted: others must be able to drive
+            self._waiting.discard(me)
+            self._errands.pop(me, None)
+            if taken:
+                self._let_go()
+            raise
+
+    def have(self, thread: int | None, errand: Callable[[], object]) -> bool:
+        """Let a thread that waits for another to go on with the turn do something meanwhile.
+
+        Parameters
+        ----------
+        thread : int
+            Its number.
+        errand : function
+            What it raises is raised to who waits there.
+
+        Returns
+        -------
+        bool
+            False if that thread does not wait.
+        """
+        with self._moved:
+            if thread is None or thread not in self._waiting:
+                return False
+            self._errands[thread] = errand
+            self._moved.notify_all()
+            return True
+
+    def _refuse_its_tools(self) -> None:
         if self._loop.serves(serving()):
             raise RequestError(
                 "A tool cannot wait for the turn whose call it serves.",
                 remedy="What came is in turn.snapshot.",
             )
-        taken = False
-
-        def may() -> bool:
-            nonlocal taken
-            taken = self._driving.acquire(blocking=False)
-            return taken or there()
-
-        try:
-            with self._moved:
-                self._moved.wait_for(may)
-        except BaseException:  # interrupted: others must be able to drive
-            if taken:
-                self._let_go()
-            raise
-        return taken
 
     def _let_go(self) -> None:
+        untold, self._untold = self._untold, False  # while the lock is held
         self._driving.release()
         with self._moved:
             self._moved.notify_all()
+        if untold:
+            self._loop.changed()
 
     def _drive(self) -> None:
         """In a thread: everything that comes; what fails is told by the views."""
@@ -167,6 +216,34 @@ class Turn:
             else:
                 self._advance(lambda: this.over or place < len(told))  # noqa: B023  (called at once)
 
+    def since(self, place: Place = (0, 0, 0)) -> tuple[list[TurnEvent], Place]:
+        """The events that are there after a place, and the place after them; waits for nothing.
+
+        For who only looks, as often as they like: to go through a turn in any number of steps costs as much
+        as to go through it once. Another thread may go on with the turn meanwhile.
+
+        Parameters
+        ----------
+        place : optional
+            What the call before returned; by default the beginning.
+        """
+        number, seq, told = place
+        events: list[TurnEvent] = []
+        last = len(self._loop.rounds) - 1  # first: all before it are over, and have all of theirs
+        for number in range(number, last + 1):  # noqa: B020  (goes on from there)
+            if number > place[0]:
+                seq = told = 0
+            this = self._loop.rounds[number]
+            news = this.told[told:]  # before the events are counted: each was told at one of those
+            end = len(this.reply.recording)
+            for at, event in news:
+                events += this.reply.between(seq, at)
+                events.append(event)
+                seq, told = max(seq, at), told + 1
+            events += this.reply.between(seq, end)
+            seq = max(seq, end)
+        return events, (max(number, 0), seq, told)
+
     @property
     def text_stream(self) -> Iterator[str]:
         """The visible text of all answers, piece by piece."""
@@ -174,8 +251,14 @@ class Turn:
 
     def drain(self) -> Turn:
         """Go on to the end; raise what ended the turn if it failed."""
-        for _ in self._batches():
-            pass
+        with self._moved:
+            self._drains += 1
+        try:
+            for _ in self._batches():
+                pass
+        finally:
+            with self._moved:
+                self._drains -= 1
         return self
 
     @property
@@ -263,7 +346,7 @@ class Turn:
     @property
     def busy(self) -> bool:
         """Whether somebody is going on with it just now: another thread, or who is called by it."""
-        if self._over or self._thread is not None or self._readers:
+        if self._over or self._thread is not None or self._readers or self._drains:
             return not self._over
         return inspect.getgeneratorstate(self._steps) == "GEN_RUNNING"
 
@@ -284,7 +367,8 @@ class Turn:
         if self._thread is None and self._driving.acquire(blocking=False):
             try:
                 while not (self._over or inspect.getgeneratorstate(self._steps) == "GEN_RUNNING"):
-                    self._advance()
+                    self._refuse_its_tools()
+                    self._step()  # not `_advance`, which tells of the end: the lock is still held here
             finally:
                 self._let_go()
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bedrock_nb.mcp_tools import MCPServer
     from bedrock_nb.message import Message
     from bedrock_nb.observers import Observer
+    from bedrock_nb.panel import ChatPanel
     from bedrock_nb.recording import Recording, recordings
     from bedrock_nb.reply import Reply
     from bedrock_nb.request import Request
@@ -63,6 +64,7 @@ __version__ = "0.1.0"
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
     "BedrockNbError": "errors",
+    "ChatPanel": "panel",
     "Comparison": "compare",
     "Conversation": "conversation",
     "Folder": "folder",
@@ -128,6 +130,7 @@ _PUBLIC: dict[str, str | None] = {
 
 __all__ = [
     "BedrockNbError",
+    "ChatPanel",
     "Comparison",
     "Conversation",
     "Folder",

@@ -2,7 +2,8 @@
 
 Strategy: `canned` decides what to say, and `writing.recorded` writes it. Sampling settings have no effect on
 prepared text: it is all that this model knows to say. An answer's text depends on the last user turn alone,
-but for the user's name, which the system prompt or an earlier turn may have said.
+but for the user's name, which the system prompt or an earlier turn may have said, and for the rest of an
+answer that was cut.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _REDACT = (
     "46C9A13E193C177646C7398A98432ECCCE4C1253D5E2D82641AC0E52CC2876CB"
 )
 _SENTENCE = re.compile(r"[^.!?]{0,400}[.!?]?")
+#: A prompt for the rest of an answer, such as that of the chat panel's Continue.
+_GO_ON = re.compile(r"\s*(?:please )?(?:go on|continue)\b.*", re.IGNORECASE | re.DOTALL)
 #: Formats of documents that are text as they stand.
 _TEXTS = ("txt", "md", "csv", "html")
 _WORD = re.compile(r"[^\W_]+")
@@ -48,9 +51,9 @@ def canned(request: Request) -> Recording:
     A request for a JSON schema (``outputConfig``) gets a value that fits it. Documents with citations enabled
     are quoted. A request that offers tools gets a tool request if its last turn speaks of one, or if
     ``toolChoice`` asks for one; a turn with tool results gets words about them. A conversation that ends with
-    the beginning of the assistant's own turn (a prefill) gets the rest of the answer. Reasoning comes
-    first if ``additionalModelRequestFields`` ask for it, as ``thinking``, ``reasoning_config`` or
-    ``reasoningConfig``.
+    the beginning of the assistant's own turn (a prefill) gets the rest of the answer, and so does one that
+    asks to go on with an answer that was cut. Reasoning comes first if ``additionalModelRequestFields`` ask
+    for it, as ``thinking``, ``reasoning_config`` or ``reasoningConfig``.
 
     Parameters
     ----------
@@ -66,10 +69,13 @@ def canned(request: Request) -> Recording:
     prompt = text_of(content)
     results = [block["toolResult"] for block in content if "toolResult" in block]
     tools = () if results else _wanted_tools(kwargs.get("toolConfig") or {}, prompt)
-    said = _about(results) if results else find(prompt, _before(kwargs)) or _plain_answer(prompt, content)
+    known = _remaining(kwargs) or find(prompt, _before(kwargs))
+    said = _about(results) if results else known or _plain_answer(prompt, content)
     blocks: list[Block] = []
     if _reasons(kwargs.get("additionalModelRequestFields") or {}):
-        blocks.append(_redacted(prompt) if _REDACT in prompt else _reasoning(prompt, bool(tools)))
+        blocks.append(
+            _redacted(prompt) if _REDACT in prompt else _reasoning(prompt, bool(tools), bool(results))
+        )
     if (schema := _schema(kwargs)) is not None and not tools:
         blocks.append(TextBlock(json.dumps(sample(schema, prompt), ensure_ascii=False)))
     elif not tools and not results and (cited := _cited(request)):
@@ -93,6 +99,16 @@ def _before(kwargs: Mapping[str, Any]) -> list[str]:
     """What the model was told before the last turn: the system prompt, and what the user said."""
     told = [turn["content"] for turn in kwargs["messages"] if turn["role"] == "user"][:-1]
     return [text_of(content) for content in (kwargs.get("system") or (), *told)]
+
+
+def _remaining(kwargs: Mapping[str, Any]) -> str | None:
+    """The rest of an answer that was cut, if the last turn asks to go on with it, be it once more."""
+    turns, said = list(kwargs["messages"]), ""
+    while len(turns) > 2 and turns[-1]["role"] == "user" and _GO_ON.fullmatch(text_of(turns[-1]["content"])):
+        said = text_of(turns[-2]["content"]) + said
+        turns = turns[:-2]
+    whole = find(text_of(turns[-1]["content"]), _before({**kwargs, "messages": turns})) if said else None
+    return whole.removeprefix(said) if whole is not None and whole.startswith(said) else None
 
 
 def _begun(request: Request) -> str:
@@ -234,11 +250,13 @@ def _redacted(prompt: str) -> RedactedBlock:
     return RedactedBlock(hashlib.sha512(prompt.encode("utf-8", "surrogatepass")).digest() * 3)
 
 
-def _reasoning(prompt: str, calls_tool: bool) -> ReasoningBlock:
-    start = " ".join(prompt.split()[:8])
+def _reasoning(prompt: str, calls_tool: bool, has_results: bool) -> ReasoningBlock:
+    seen = f'The user\'s words begin "{" ".join(prompt.split()[:8])}".'
     plan = (
         "A tool can find that out; I will ask for it." if calls_tool else "I will look for a prepared answer."
     )
-    text = f'The user\'s words begin "{start}". {plan} I should keep to facts and be brief.'
+    if has_results:
+        seen, plan = "My tools have answered.", "I will say what they returned."
+    text = f"{seen} {plan} I should keep to facts and be brief."
     digest = hashlib.sha384(text.encode("utf-8", "surrogatepass")).digest()
     return ReasoningBlock(text, b64encode(digest * 4).decode("ascii"))

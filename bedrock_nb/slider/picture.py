@@ -7,16 +7,18 @@ Where time 0 and the end are is handed on as fractions of the picture, and the b
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TypedDict
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bedrock_nb.plot import anatomy
 from bedrock_nb.recording import Recording
 
-__all__ = ["Picture", "picture"]
+__all__ = ["Picture", "drawn", "picture"]
 
 _SIZE = (9.6, 3.6)  # inches
 _DPI = 144  # sharp on screens with two pixels for one, at notebook width
@@ -39,18 +41,35 @@ class Picture(TypedDict):
     end: float
 
 
+def drawn(
+    theme: str, draw: Callable[[Axes], object], size: tuple[float, float] = _SIZE
+) -> tuple[bytes, Axes]:
+    """What a function draws on an Axes, as PNG for a page of this theme; and the Axes, to be asked.
+
+    Parameters
+    ----------
+    theme : {"light", "dark"}
+    draw : function
+    size : tuple of float
+        Width and height, inches.
+    """
+    style, colour = _STYLES[theme]
+    with mpl.style.context([style, {"figure.facecolor": colour, "axes.facecolor": colour}]):
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        ax = figure.subplots()
+        draw(ax)
+        out = io.BytesIO()
+        figure.savefig(out, format="png", dpi=_DPI)
+    return out.getvalue(), ax
+
+
 def picture(recording: Recording) -> tuple[Picture, dict[str, bytes]]:
     """Draw the anatomy of a recording; return where its data are, and the PNGs ``light`` and ``dark``."""
-    drawn: dict[str, bytes] = {}
-    for theme, (style, colour) in _STYLES.items():
-        with mpl.style.context([style, {"figure.facecolor": colour, "axes.facecolor": colour}]):
-            figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-            FigureCanvasAgg(figure)
-            ax = anatomy(recording, ax=figure.subplots())
-            out = io.BytesIO()
-            figure.savefig(out, format="png", dpi=_DPI)
-            drawn[theme] = out.getvalue()
-            box, (begin, end) = ax.get_position(), ax.get_xlim()
+    made: dict[str, bytes] = {}
+    for theme in _STYLES:
+        made[theme], ax = drawn(theme, lambda ax: anatomy(recording, ax=ax))
+    box, (begin, end) = ax.get_position(), ax.get_xlim()
     place: Picture = {
         "left": float(box.x0),
         "right": float(box.x1),
@@ -59,4 +78,4 @@ def picture(recording: Recording) -> tuple[Picture, dict[str, bytes]]:
         "begin": float(begin),
         "end": float(end),
     }
-    return place, drawn
+    return place, made

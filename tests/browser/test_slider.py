@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nbformat
 import pytest
 
 HOSTILE = "<img src=x onerror='window.ran = 1'><script>window.ran = 2</script>"
@@ -28,28 +27,10 @@ SET = "slider.t = 0.56"
 @pytest.fixture(scope="module")
 def notebook(lab, open_for_all):
     """A notebook whose first cell shows a slider."""
-    cells = [nbformat.v4.new_code_cell(source) for source in (MAKE, ASK, SET)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), lab.folder / "slider.ipynb")
-    opened = open_for_all("slider.ipynb")
-    run(opened, 0)
+    opened = open_for_all(lab.write("slider.ipynb", MAKE, ASK, SET))
+    opened.run(0)
     opened.page.wait_for_selector(".bedrock-nb-slider .now")
     return opened
-
-
-def run(notebook, cell):
-    """Run one cell, and wait for it."""
-    before = notebook.page.evaluate(
-        "cell => { const { content } = window.jupyterapp.shell.currentWidget; content.activeCellIndex = cell;"
-        " return content.widgets[cell].model.executionCount; }",
-        cell,
-    )
-    notebook.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
-    notebook.page.wait_for_function(
-        "([cell, before]) => { const one = window.jupyterapp.shell.currentWidget.content.widgets[cell].model;"
-        " return one.executionCount && one.executionCount !== before && one.executionState !== 'running'; }",
-        arg=[cell, before],
-    )
 
 
 def drag(notebook, t):
@@ -97,13 +78,13 @@ def test_a_drag_shows_the_text_of_that_moment_and_the_kernel_knows(notebook):
     assert now.startswith("620 ms · TextDelta · event 6 of 45 · 21 characters")
     assert 0 < cursor(notebook) < at_end
     notebook.page.wait_for_timeout(600)  # it tells the kernel a few times a second
-    run(notebook, 1)
+    notebook.run(1)
     assert notebook.outputs()[1][0]["text"] == "0.62 2 word2 \n"
 
 
 def test_python_moves_it(notebook):
     """``slider.t = …`` in another cell."""
-    run(notebook, 2)
+    notebook.run(2)
     notebook.page.wait_for_function(
         "() => document.querySelector('.bedrock-nb-slider .now').textContent.startsWith('560 ms')"
     )

@@ -167,11 +167,49 @@ def test_structured_output_comes_after_reasoning():
     assert json.loads(recording.text)["city"] == "Rome"
 
 
+def test_reasoning_about_a_tools_result_is_about_the_result():
+    """What the user said is in another turn by then."""
+    result = {"toolResult": {"toolUseId": "a", "content": [{"text": "12 °C"}]}}
+    messages = [{"role": "user", "content": [result]}]
+    recording = canned(Request(messages=messages, model="claude_sonnet_4", thinking=1024, max_tokens=2000))
+    assert "tools have answered" in recording.message.reasoning
+    assert "words begin" not in recording.message.reasoning
+
+
 def test_structured_output_gives_way_to_a_tool():
     """A model that needs a tool asks for it first."""
     spec = {"name": "get_weather", "inputSchema": {"json": {"type": "object"}}}
     recording = canned(with_schema(CITY).replace(tools=[{"toolSpec": spec}]))
     assert recording.stop_reason == "tool_use"
+
+
+# -- going on --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cuts", [[30], [30, 100]], ids=["once", "twice"])
+def test_an_answer_that_was_cut_is_gone_on_with_where_it_stopped(cuts):
+    """Whoever asks to go on gets the rest, and the parts together are the whole answer."""
+    chat = Request(prompt="Tell me about rainbows")
+    whole, messages, begin = canned(chat).text, list(chat.conversation), 0
+    for end in cuts:
+        messages += [
+            {"role": "assistant", "content": [{"text": whole[begin:end]}]},
+            {"role": "user", "content": [{"text": "Go on exactly where you stopped."}]},
+        ]
+        begin = end
+    assert whole[:begin] + canned(Request(messages=messages)).text == whole
+
+
+@pytest.mark.parametrize("said", [None, "Something else."], ids=["whole", "another"])
+def test_nothing_is_made_up_where_nothing_is_left(said):
+    """After a whole answer, or one that the model did not give, it says that it has no answer."""
+    chat = Request(prompt="Tell me about rainbows")
+    messages = [
+        *chat.conversation,
+        {"role": "assistant", "content": [{"text": said or canned(chat).text}]},
+        {"role": "user", "content": [{"text": "Go on"}]},
+    ]
+    assert "no prepared answer" in canned(Request(messages=messages)).text
 
 
 # -- citations -------------------------------------------------------------------------------------

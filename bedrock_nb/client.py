@@ -21,7 +21,7 @@ from bedrock_nb.errors import CredentialsError, RequestError, ServerError
 from bedrock_nb.tap import install
 from bedrock_nb.timeouts import Timeouts
 
-__all__ = ["TARGET_VARIABLE", "connect"]
+__all__ = ["TARGET_VARIABLE", "connect", "of_aws"]
 
 #: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
 TARGET_VARIABLE = "BEDROCK_NB_TARGET"
@@ -164,6 +164,11 @@ def _aws(region: str | None, profile: str | None, config: Config) -> tuple[Any, 
         ) from err
     where = f"Amazon Bedrock in {region}" + (f", profile {profile}" if profile else "")
     endpoint = client.meta.endpoint_url
-    if not _OF_AWS.search(urlsplit(endpoint).hostname or ""):  # or its numbers would be taken for AWS's
+    if not of_aws(endpoint):  # or its numbers would be taken for AWS's
         where = f"{endpoint}, which is not AWS: the environment or the AWS configuration names it"
     return client, where
+
+
+def of_aws(endpoint: str) -> bool:
+    """Whether this is the URL of an endpoint of AWS."""
+    return _OF_AWS.search(urlsplit(endpoint).hostname or "") is not None

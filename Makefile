@@ -11,16 +11,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 LESSONS := $(wildcard notebooks/*.ipynb)
-# The tests that mostly wait for processes of their own, and where `make test` keeps what these and the lessons print.
+# The tests that mostly wait for processes of their own, and where `make test` keeps what they print.
 PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py
 BESIDE := $(VENV)/.beside.log
-LESSONS_LOG := $(VENV)/.lessons.log
 # The scripts among the files there; the others are what they share.
 BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab demo test test-here test-beside test-lessons check format foreign test-min bench clean venv
+.PHONY: help lab demo test test-here test-beside check format foreign test-min bench clean venv
 
 help:  ## list the commands
 	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
@@ -37,14 +36,14 @@ demo: $(VENV)/.stamp-lab  ## stream one prompt in the terminal: the text, its ti
 	@echo "==> one prompt to the embedded Bedrock, its timings, its anatomy in demo.png"
 	@$(BIN)/bedrock-nb stream "Tell me about rainbows" --table --plot demo.png
 
-# Three parts at the same time, for each waits a good part of its life: `test-here` is what this process tests, and
-# prints as it goes; `test-beside` is what has processes of its own (JupyterLab and a browser, the clients of others),
-# `test-lessons` the kernels of the lessons, and what they print follows at the end. Every part runs even if another
-# failed: one run shows everything that is wrong, under one exit status. It is xargs that starts them, because
-# what the shell starts with `&` is deaf to Ctrl-C, which some tests press.
+# Two halves at the same time, for each waits a good part of its life: `test-here` is what this process tests,
+# and prints as it goes; `test-beside` is what has processes of its own (JupyterLab and a browser, the clients of
+# others, the kernels of the lessons), and its output follows at the end. Either half, and every part of it, runs
+# even if another failed: one run shows everything that is wrong, under one exit status. It is xargs that starts
+# both, because what the shell starts with `&` is deaf to Ctrl-C, which some tests press.
 test: $(VENV)/.stamp-dev  ## run the tests, and every lesson against its saved outputs
-	@printf '%s\n' test-here test-beside test-lessons | xargs -n 1 -P 3 $(MAKE) --no-print-directory; status=$$?; \
-	cat $(BESIDE) $(LESSONS_LOG); \
+	@printf '%s\n' test-here test-beside | xargs -n 1 -P 2 $(MAKE) --no-print-directory; status=$$?; \
+	cat $(BESIDE); \
 	exit $$status
 
 test-here: $(VENV)/.stamp-dev
@@ -52,17 +51,17 @@ test-here: $(VENV)/.stamp-dev
 	@$(PYTEST) tests $(addprefix --ignore=,$(PROCESSES))
 
 test-beside: $(VENV)/.stamp-dev
-	@{ echo "==> tests with a browser, with clients of others, of the command line"; \
-	$(PYTEST) $(PROCESSES); } >$(BESIDE) 2>&1
-
-# The timing line of a reply differs each time: what is to be left out of the comparison is in tests/nbval.cfg.
-test-lessons: $(VENV)/.stamp-dev
-	@{ if [ -n "$(LESSONS)" ]; then \
+	@{ status=0; \
+	echo "==> tests with a browser, with clients of others, of the command line"; \
+	$(PYTEST) $(PROCESSES) || status=$$?; \
+	if [ -n "$(LESSONS)" ]; then \
 	    echo "==> lessons, run and compared with their saved outputs"; \
-	    $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 --nbval-sanitize-with tests/nbval.cfg notebooks; \
+	    $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 \
+	        --nbval-sanitize-with tests/nbval.cfg notebooks || status=$$?; \
 	else \
 	    echo "==> lessons: skipped, there is no notebook in notebooks/"; \
-	fi; } >$(LESSONS_LOG) 2>&1
+	fi; \
+	exit $$status; } >$(BESIDE) 2>&1
 
 check: $(VENV)/.stamp-dev  ## lint, format, types and layers, changing nothing
 	@status=0; \

@@ -10,16 +10,26 @@ MIN := .venv-min
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
-LESSONS := $(wildcard notebooks/*.ipynb)
-# The tests that mostly wait for processes of their own, and where `make test` keeps what they print.
+# The tests that mostly wait for processes of their own.
 PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py
-BESIDE := $(VENV)/.beside.log
+# The three parts of the tests; beside .venv's stamps what each printed, and a mark for each that failed.
+PART_here := tests $(addprefix --ignore=,$(PROCESSES))
+PART_beside := $(PROCESSES)
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=60 --nbval-sanitize-with tests/nbval.cfg
+PART_lessons := $(NBVAL) notebooks
+PRINTED := $(VENV)/.printed-
+FAILED := $(VENV)/.failed-
+# How a part runs once more: only what failed, but a lesson whole, for its cells need those above them.
+AGAIN_here := $(PART_here) --last-failed --last-failed-no-failures=none
+AGAIN_beside := $(PART_beside) --last-failed --last-failed-no-failures=none
+AGAIN_lessons = $(NBVAL) $$($(BIN)/python -c 'import json; print(*{name.split("::")[0] \
+    for name in json.load(open(".pytest_cache/lessons/v/cache/lastfailed"))})')
 # The scripts among the files there; the others are what they share.
 BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab demo test test-here test-beside check format foreign test-min bench clean venv
+.PHONY: help lab demo test test-here test-beside test-lessons check format foreign test-min bench clean venv
 
 help:  ## list the commands
 	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
@@ -36,32 +46,41 @@ demo: $(VENV)/.stamp-lab  ## stream one prompt in the terminal: the text, its ti
 	@echo "==> one prompt to the embedded Bedrock, its timings, its anatomy in demo.png"
 	@$(BIN)/bedrock-nb stream "Tell me about rainbows" --table --plot demo.png
 
-# Two halves at the same time, for each waits a good part of its life: `test-here` is what this process tests,
+# Three parts at the same time, for each waits a good part of its life: `test-here` is what this process tests,
 # and prints as it goes; `test-beside` is what has processes of its own (JupyterLab and a browser, the clients of
-# others, the kernels of the lessons), and its output follows at the end. Either half, and every part of it, runs
+# others) and `test-lessons` runs the lessons' kernels; what these two print follows at the end. Each part runs
 # even if another failed: one run shows everything that is wrong, under one exit status. It is xargs that starts
-# both, because what the shell starts with `&` is deaf to Ctrl-C, which some tests press.
+# them, because what the shell starts with `&` is deaf to Ctrl-C, which some tests press.
+# What failed then runs once more, alone, and has to pass: three parts on two cores can starve a test that waits
+# for another process. The first failure stays in what was printed, and is to be mended all the same.
 test: $(VENV)/.stamp-dev  ## run the tests, and every lesson against its saved outputs
-	@printf '%s\n' test-here test-beside | xargs -n 1 -P 2 $(MAKE) --no-print-directory; status=$$?; \
-	cat $(BESIDE); \
+	@rm -f $(FAILED)* $(PRINTED)*
+	@printf 'test-%s\n' here beside lessons | xargs -n 1 -P 3 $(MAKE) --no-print-directory; status=$$?; \
+	cat $(PRINTED)*; \
+	if ls $(FAILED)* >/dev/null 2>&1; then \
+	    $(MAKE) --no-print-directory -k again-here again-beside again-lessons; status=$$?; \
+	fi; \
 	exit $$status
 
 test-here: $(VENV)/.stamp-dev
-	@echo "==> tests (at the same time, shown afterwards: browser, clients of others, command line, lessons)"
-	@$(PYTEST) tests $(addprefix --ignore=,$(PROCESSES))
+	@echo "==> tests (at the same time, shown afterwards: browser, clients of others, command line; lessons)"
+	@$(call pytest,here)
 
 test-beside: $(VENV)/.stamp-dev
-	@{ status=0; \
-	echo "==> tests with a browser, with clients of others, of the command line"; \
-	$(PYTEST) $(PROCESSES) || status=$$?; \
-	if [ -n "$(LESSONS)" ]; then \
-	    echo "==> lessons, run and compared with their saved outputs"; \
-	    $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout=60 \
-	        --nbval-sanitize-with tests/nbval.cfg notebooks || status=$$?; \
-	else \
-	    echo "==> lessons: skipped, there is no notebook in notebooks/"; \
-	fi; \
-	exit $$status; } >$(BESIDE) 2>&1
+	@{ echo "==> tests with a browser, with clients of others, of the command line"; \
+	$(call pytest,beside); } >$(PRINTED)beside 2>&1
+
+test-lessons: $(VENV)/.stamp-dev
+	@{ echo "==> lessons, run and compared with their saved outputs"; \
+	$(call pytest,lessons); } >$(PRINTED)lessons 2>&1
+
+# Each part of the tests has a cache of its own, which remembers what failed in it.
+pytest = $(PYTEST) -o cache_dir=.pytest_cache/$(1) $(PART_$(1)) || { status=$$?; touch $(FAILED)$(1); (exit $$status); }
+
+again-%:
+	@[ ! -e $(FAILED)$* ] || { \
+	    echo "==> once more, alone: what failed of the part \"$*\""; \
+	    $(PYTEST) -o cache_dir=.pytest_cache/$* $(AGAIN_$*); }
 
 check: $(VENV)/.stamp-dev  ## lint, format, types and layers, changing nothing
 	@status=0; \

@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import ConnectionInputs, ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError
@@ -55,6 +55,9 @@ _PATH = re.compile(r"""/[!"$-~]*""")
 
 #: Bytes by which a client is known: its preface, and length and type of its first frame.
 _FIRST = 24 + 3 + 1
+
+#: What h2 is told when a client that has asked for something leaves.
+_LEAVES = ConnectionState.SERVER_OPEN, ConnectionInputs.RECV_GOAWAY
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -125,6 +128,10 @@ class Bridge(asyncio.Protocol):
         self._streams: dict[int, _Stream] = {}
         self._writable, self._leaving, self._first = True, False, b""
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        # For h2 all would be over when the client says that it leaves. By RFC 9113, 6.8, what is open goes on
+        # to its end; and frames that came together with the GOAWAY are no fault.
+        machine = self._h2.state_machine
+        machine._transitions = {**machine._transitions, _LEAVES: (None, ConnectionState.SERVER_OPEN)}
         # Before anything is sent: h2 would otherwise keep its own settings until the client has agreed.
         self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
         self._h2.initiate_connection()
@@ -238,10 +245,7 @@ class Bridge(asyncio.Protocol):
     def _leaves(self, _event: Any) -> None:
         """The client asks for nothing more, but may still wait for its answers."""
         self._leaving = True
-        if self._streams:
-            # For h2 all is over now. By RFC 9113, 6.8, what is open goes on to its end.
-            self._h2.state_machine.state = ConnectionState.SERVER_OPEN
-        else:
+        if not self._streams:
             self._leave()
 
     # -- what is answered --------------------------------------------------------------------------

@@ -399,8 +399,9 @@ def test_garbage_after_the_preface_ends_the_connection(server, garbage):
         assert last.error_code != ErrorCodes.NO_ERROR
 
 
-def test_a_client_may_say_goodbye_and_wait_for_its_answer():
-    """After a GOAWAY what is open goes on to its end; then the connection is closed."""
+@pytest.mark.parametrize("last", [b"", b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)], ids=["", "and a ping"])
+def test_a_client_may_say_goodbye_and_wait_for_its_answer(last):
+    """After a GOAWAY what is open goes on to its end, whatever came with it; then all is closed."""
     go = threading.Event()
 
     def slow(request):
@@ -411,7 +412,7 @@ def test_a_client_may_say_goodbye_and_wait_for_its_answer():
         stream = client.ask(WHOLE)
         client.acknowledges = False  # the server may have closed when that would be sent
         goaway = b"\0\0\x08\x07\0\0\0\0\0" + bytes(8)
-        client.sock.sendall(goaway)
+        client.sock.sendall(goaway + last)
         go.set()
         assert b"At last." in client.answer(stream).body
         assert client.got[stream].ended

@@ -14,14 +14,16 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from bedrock_nb import server
 from bedrock_nb.errors import CredentialsError, RequestError, ServerError
+from bedrock_nb.server.loopback import ACCESS_KEY, KEY_BEGINS
 from bedrock_nb.tap import install
 from bedrock_nb.timeouts import Timeouts
 
-__all__ = ["TARGET_VARIABLE", "connect", "of_aws"]
+__all__ = ["TARGET_VARIABLE", "connect", "credentials_of", "is_embedded", "of_aws"]
 
 #: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
 TARGET_VARIABLE = "BEDROCK_NB_TARGET"
@@ -31,7 +33,7 @@ TARGET_VARIABLE = "BEDROCK_NB_TARGET"
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-37.html
 _READ_TIMEOUT = 3600
 
-_OF_AWS = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$")
+_OF_AWS = re.compile(r"\.(amazonaws\.(com(\.cn)?|eu)|api\.aws|api\.amazonwebservices\.(com\.cn|eu))$")
 
 # No port: a saved lesson says the same on every machine.
 _EMBEDDED = "the embedded Bedrock on this machine (no AWS account needed)"
@@ -172,3 +174,19 @@ def _aws(region: str | None, profile: str | None, config: Config) -> tuple[Any, 
 def of_aws(endpoint: str) -> bool:
     """Whether this is the URL of an endpoint of AWS."""
     return _OF_AWS.search(urlsplit(endpoint).hostname or "") is not None
+
+
+def is_embedded(client: Any) -> bool:
+    """Whether an embedded server answers a client: it signs with a key that was made up for one.
+
+    The address would not tell it: behind one of this machine there may be a tunnel to AWS.
+    """
+    credentials = credentials_of(client)
+    if isinstance(credentials, RefreshableCredentials):  # never ours, and to look at the key may renew it
+        return False
+    return str(getattr(credentials, "access_key", "")).startswith((ACCESS_KEY, KEY_BEGINS))
+
+
+def credentials_of(client: Any) -> Any:
+    """What a client signs its requests with, or None; no part of botocore's API tells it."""
+    return getattr(getattr(client, "_request_signer", None), "_credentials", None)

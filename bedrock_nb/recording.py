@@ -227,6 +227,10 @@ class Recording:
         """Note a moment that is no event: ``sent``, ``headers``, ``closed``; seconds since the request."""
         self.marks[name] = t
 
+    def spend(self, name: str, seconds: float) -> None:
+        """Add to what this side took, under a name of ``spent``."""
+        self.spent[name] = self.spent.get(name, 0.0) + seconds
+
     def forget(self) -> None:
         """Drop the wire's bytes, and how late they were read: their attempt was given up."""
         self._body = bytearray()

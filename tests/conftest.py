@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import botocore.loaders
+import botocore.session
 import hypothesis
 import pytest
 from botocore.config import Config
@@ -19,6 +23,30 @@ from tests.wire_server import WireServer
 hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "busy")
+
+
+@functools.cache
+def _loader(data_path: str | None) -> botocore.loaders.Loader:
+    """What every botocore session reads its data with, from now on: read once, it is there for all.
+
+    Each would read it anew, a tenth of a second for each client. botocore shares what it has read among the
+    clients of a session, and so changes nothing of it.
+    """
+    return botocore.loaders.create_loader(data_path)
+
+
+botocore.session.create_loader = _loader
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what lives as long as the run: thousands of tests, and their modules."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end it is garbage as any other."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +131,17 @@ def service(_service) -> Iterator[Service]:
     _service.lay()
     yield _service
     _service.client.close()  # its idle connections; the client itself goes on
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[tuple[Any, Any]]:
+    """A real kernel and its client."""
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel()
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
 
 
 @pytest.fixture

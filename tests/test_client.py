@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 
+import botocore.session
 import pytest
 from botocore.config import Config
+from botocore.credentials import DeferredRefreshableCredentials
 from botocore.exceptions import NoCredentialsError
 
 import bedrock_nb as nb
-from bedrock_nb.client import TARGET_VARIABLE
+from bedrock_nb.client import TARGET_VARIABLE, credentials_of, is_embedded, of_aws
 from bedrock_nb.errors import BedrockNbError, CredentialsError, RequestError, ServerError
-from bedrock_nb.server import BedrockServer, Latency
+from bedrock_nb.server import BedrockServer, Latency, loopback_client
 from tests.wire_server import GOOD, GOOD_TEXT, answer
 
 MARKED = {
@@ -285,6 +287,47 @@ def test_an_endpoint_that_is_not_aws_is_named(monkeypatch, capsys):
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
     nb.connect("aws", region="us-east-1").close()
     assert "http://127.0.0.1:9, which is not AWS" in capsys.readouterr().out
+
+
+def test_an_embedded_server_is_known_by_the_key_of_its_clients():
+    """In whichever process it is, and when it has gone; a local address alone may be a tunnel to AWS."""
+    with BedrockServer() as server:
+        own, named = server.client(), nb.connect(server.endpoint_url, verbose=False)
+        other = loopback_client("http://127.0.0.1:9")
+        tunnel = server.client(aws_access_key_id="AKIAMARKED", aws_secret_access_key="x")
+    assert [is_embedded(client) for client in (own, named, other, tunnel)] == [True, True, True, False]
+    assert not is_embedded(object())
+
+
+def test_who_asks_whether_a_server_is_embedded_renews_no_credentials():
+    """Temporary ones are renewed when somebody looks at their key, with a call that takes long or fails."""
+
+    def renew():
+        raise AssertionError("renewed")
+
+    session = botocore.session.Session()
+    session._credentials = DeferredRefreshableCredentials(renew, "assume-role")  # type: ignore[attr-defined]
+    client = session.create_client("bedrock-runtime", "us-east-1", endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(AssertionError, match="renewed"):
+        _ = credentials_of(client).access_key
+    assert not is_embedded(client)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_of_aws"),
+    [
+        ("bedrock-runtime.us-east-1.amazonaws.com", True),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", True),
+        ("bedrock-runtime.eusc-de-east-1.amazonaws.eu", True),
+        ("bedrock-runtime.us-east-1.api.aws", True),
+        ("amazonaws.com.example.org", False),
+        ("bedrock-runtime.us-east-1.amazonaws.example", False),
+        ("127.0.0.1:9", False),
+    ],
+)
+def test_an_endpoint_is_of_aws_by_how_its_host_ends(host, is_of_aws):
+    """In every partition that the internet reaches; a name that only holds AWS's is not of AWS."""
+    assert of_aws(f"https://{host}") is is_of_aws
 
 
 def test_a_server_that_has_gone_is_said():

@@ -15,7 +15,6 @@ import threading
 
 import nbformat
 import pytest
-from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
 import bedrock_nb as nb
@@ -71,15 +70,6 @@ def thinks(request):
     ):
         recording.append(event, 0.0)
     return recording
-
-
-@pytest.fixture(scope="module")
-def kernel():
-    """A real kernel and its client."""
-    manager, client = start_new_kernel()
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
 
 
 def run(client, code: str, *, on_message=lambda message: None) -> list[dict]:

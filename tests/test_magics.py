@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from jupyter_client.manager import start_new_kernel
 from traitlets.config import Config
 
 import bedrock_nb as nb
@@ -387,9 +386,9 @@ def test_bedrock_last_is_the_last_recording(shell, recordings):
 
 
 @pytest.fixture(scope="module")
-def kernel(server):
-    """A real kernel with the extension, and variables of several kinds."""
-    manager, client = start_new_kernel()
+def kernel(kernel, server):
+    """The kernel with the extension, and variables of several kinds."""
+    _, client = kernel
     client.execute_interactive(
         "%load_ext bedrock_nb\nimport bedrock_nb as nb\n"
         f"client = nb.connect({server.endpoint_url!r}, verbose=False)\n"
@@ -398,9 +397,7 @@ def kernel(server):
         output_hook=lambda message: None,
         timeout=60,
     )
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+    return kernel
 
 
 @pytest.mark.parametrize(

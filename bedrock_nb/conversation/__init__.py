@@ -418,7 +418,7 @@ class Conversation(Past):
         background, **settings
             As `stream` takes them.
         """
-        number = self._number(turn)
+        number = self.number(turn)
         return self._ask(self.exchanges[number].prompt, None, background, settings, number)
 
     def edit(self, prompt: Any, *, turn: int = -1, background: bool = False, **settings: Any) -> Turn:
@@ -431,7 +431,7 @@ class Conversation(Past):
         turn, background, **settings
             As `rerun` takes them.
         """
-        return self._ask(_as_prompt(prompt), None, background, settings, self._number(turn))
+        return self._ask(_as_prompt(prompt), None, background, settings, self.number(turn))
 
     def fork(self, turns: int | None = None) -> Conversation:
         """A conversation of its own that begins as this one, or with its first ``turns``.
@@ -454,7 +454,14 @@ class Conversation(Past):
         twin._beginning = threading.RLock()
         return twin
 
-    def _number(self, turn: int) -> int:
+    def number(self, turn: int) -> int:
+        """Which turn is meant, counted from 0; below 0 it is counted from the end.
+
+        Raises
+        ------
+        RequestError
+            There is no such turn.
+        """
         try:
             return range(len(self))[turn]
         except (IndexError, TypeError):

@@ -9,7 +9,7 @@ somebody else's turn. Times are those of the tools; when it was said is not know
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from typing import Literal
 
@@ -27,7 +27,6 @@ def markdown(
     *,
     title: str | None = None,
     facts: Mapping[str, str] | None = None,
-    notes: Sequence[str] = (),
 ) -> str:
     """A conversation as Markdown that any viewer may show.
 
@@ -38,8 +37,6 @@ def markdown(
         The first heading.
     facts : mapping of str to str, optional
         What else there is to say at the head: the model, the day.
-    notes : sequence of str
-        A line under each exchange; may end early.
 
     Returns
     -------
@@ -65,7 +62,6 @@ def markdown(
             parts.append("#### Tools")
             parts.append("\n".join(f"- {inert.words(_ran(run))}" for run in exchange.tools))
         parts.append(f"#### {inert.words(_cost(exchange))}")
-        parts += (inert.words(note) for note in notes[number - 1 : number])
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -75,8 +71,6 @@ def html(
     title: str | None = None,
     facts: Mapping[str, str] | None = None,
     page: bool = False,
-    notes: Sequence[str] = (),
-    math: Literal["tex", "mathml"] | None = None,
 ) -> str:
     """A conversation as safe HTML.
 
@@ -88,21 +82,18 @@ def html(
         What else there is to say at the head: the model, the day.
     page : bool
         A whole document, which runs and fetches nothing, rather than a piece for a notebook.
-    notes : sequence of str
-        A line under each exchange; may end early.
-    math : {"tex", "mathml"}, optional
-        How maths is written; by default for JupyterLab to typeset, and in a document as MathML.
 
     Returns
     -------
     str
-        HTML for light and dark pages. Images of the conversation are in it.
+        HTML for light and dark pages. Images of the conversation are in it. Maths is left for JupyterLab to
+        typeset, and in a document is MathML.
     """
-    math = math or ("mathml" if page else "tex")
+    math: Literal["tex", "mathml"] = "mathml" if page else "tex"
     parts = [render.card(title or "", facts or {})] if title or facts else []
     before: list[Message] = []
     for number, exchange in enumerate(exchanges, 1):
-        parts.append(chapter(number, exchange, *notes[number - 1 : number], before=before, math=math))
+        parts.append(chapter(number, exchange, before=before, math=math))
         before = exchange.messages
     return render.page(title or "Conversation", *parts) if page else render.together(*parts)
 
@@ -126,7 +117,7 @@ def chapter(
     before : iterable of Message
         What was said in the exchange before it: its prompt may answer calls of tools there.
     math : {"tex", "mathml"}
-        As `html` takes it.
+        How maths is written: for JupyterLab to typeset, or as MathML.
     """
     said = [render.html(exchange.prompt, before=before, math=math)]
     before = []

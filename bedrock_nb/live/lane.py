@@ -100,7 +100,7 @@ class Lane:
     def took(self, seconds: float) -> None:
         """Add to what its painting took, in the recording that is growing."""
         for recording in self.recordings[-1:]:
-            recording.spent["display_s"] = recording.spent.get("display_s", 0.0) + seconds
+            recording.spend("display_s", seconds)
 
     # -- what is seen of it ------------------------------------------------------------------------
 

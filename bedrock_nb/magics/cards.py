@@ -15,14 +15,13 @@ import boto3
 
 import bedrock_nb
 from bedrock_nb import models, render
-from bedrock_nb.client import of_aws
+from bedrock_nb.client import credentials_of, is_embedded, of_aws
 from bedrock_nb.errors import RequestError, close, without_accounts
 from bedrock_nb.recording import recordings
 from bedrock_nb.request import DEFAULT_MODEL
-from bedrock_nb.server.loopback import ACCESS_KEY, keys_of
 from bedrock_nb.timing import timing
 
-__all__ = ["Card", "Listing", "connection", "last", "streaming"]
+__all__ = ["Card", "Listing", "callable_models", "connection", "last", "streaming"]
 
 #: botocore's word for where credentials came from -> ours; https://boto3.amazonaws.com/v1/documentation/api/
 #: latest/guide/credentials.html has their order.
@@ -103,9 +102,7 @@ def _facts(client: Any) -> dict[str, str]:
     endpoint = without_accounts(
         f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
     )
-    key = getattr(_credentials(client), "access_key", None)
-    if key in (ACCESS_KEY, *(keys.access_key for keys in list(keys_of.values()))):
-        # By its key and not by its address: behind one of this machine there may be a tunnel to AWS.
+    if is_embedded(client):
         embedded = "the embedded Bedrock on this machine (no AWS account needed)"
         return {"connected to": embedded, "endpoint": endpoint, "credentials": "made up: none are needed"}
     return {
@@ -120,11 +117,12 @@ def _kind(client: Any) -> str:
     """Where a client's credentials came from, if what signs its requests tells: no part of botocore's API."""
     if getattr(getattr(client, "_request_signer", None), "_auth_token", None) is not None:
         return "a Bedrock API key"
-    return _KINDS.get(str(getattr(_credentials(client), "method", None)), "not known")
+    return _KINDS.get(str(getattr(credentials_of(client), "method", None)), "not known")
 
 
-def _credentials(client: Any) -> Any:
-    return getattr(getattr(client, "_request_signer", None), "_credentials", None)
+def callable_models() -> list[dict[str, Any]]:
+    """The rows of the models that stream and can be called."""
+    return [row for row in models.table() if row["streaming"] and row["call_as"]]
 
 
 def streaming(part: str = "") -> Listing:
@@ -135,7 +133,7 @@ def streaming(part: str = "") -> Listing:
     RequestError
         There is none.
     """
-    rows = [row for row in models.table() if row["streaming"] and row["call_as"]]
+    rows = callable_models()
     texts = [[row["alias"] or "", row["call_as"], row["provider"], row["name"]] for row in rows]
     found = [
         (row, names)

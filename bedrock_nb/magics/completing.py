@@ -16,7 +16,7 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.error import UsageError
 
-from bedrock_nb import models
+from bedrock_nb.magics.cards import callable_models
 from bedrock_nb.magics.scanning import Option, scan
 
 __all__ = ["IDENTIFIER", "Offer", "matcher", "streaming_models"]
@@ -74,7 +74,7 @@ def matcher(
 
 def streaming_models() -> list[str]:
     """What ``--model`` takes: short names and identifiers of models that stream."""
-    rows = [row for row in models.table() if row["streaming"] and row["call_as"]]
+    rows = callable_models()
     return [*(row["alias"] for row in rows if row["alias"]), *(row["call_as"] for row in rows)]
 
 

@@ -110,7 +110,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._models: dict[str, str] = {}  # that a page may choose
         self._view: str | None = None  # the page that asked last
         self._ear = _Ear(self)
-        self._transcript = Transcript() if transcript else None
+        self._transcript = Transcript(showing.note) if transcript else None
         self._readers = Readers(self._touch)
         self._painter = Painter(self._paint, self._rest)
         self._closed = False
@@ -337,10 +337,7 @@ class ChatPanel(anywidget.AnyWidget):
 
     def _check_idle(self) -> None:
         self._check_open()
-        if self.busy:
-            raise RequestError(
-                "The last turn is still being answered.", remedy="Wait for it, or stop it first."
-            )
+        self._readers.check_idle(self.conversation)
 
     # -- what is shown -----------------------------------------------------------------------------
 
@@ -389,11 +386,7 @@ class ChatPanel(anywidget.AnyWidget):
         """Nothing grows: let the transcript say what was said."""
         if self._stale and self._transcript is not None and self._transcript.displayed:
             self._stale = False
-            self._transcript.update(self._bundle(self._transcript))
-
-    def _bundle(self, transcript: Transcript) -> dict[str, str]:
-        exchanges = tuple(self.conversation.exchanges)
-        return transcript.bundle(exchanges, showing.notes(exchanges))
+            self._transcript.update(self._transcript.bundle(tuple(self.conversation.exchanges)))
 
     def _ipython_display_(self) -> None:
         """The widget, and below it the transcript as an output of its own."""
@@ -406,7 +399,7 @@ class ChatPanel(anywidget.AnyWidget):
         data, metadata = self._repr_mimebundle_() or ({}, {})
         display({**data, "text/plain": showing.STILL}, metadata=metadata, raw=True)
         if self._transcript is not None:
-            self._transcript.display(self._bundle(self._transcript))
+            self._transcript.display(self._transcript.bundle(tuple(self.conversation.exchanges)))
 
     def _greet(self, view: str) -> None:
         """A page is new, or has missed something: give it everything."""

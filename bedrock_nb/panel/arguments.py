@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bedrock_nb.client import connect
 from bedrock_nb.content import user
 from bedrock_nb.conversation import Conversation
 from bedrock_nb.errors import RequestError
@@ -27,8 +28,6 @@ def conversation_of(given: Any, settings: Mapping[str, Any]) -> Conversation:
             )
         return given
     if given is None:
-        from bedrock_nb.client import connect  # late: who gives a conversation connects to nothing
-
         given = connect(verbose=False)
     check_client(given, "ChatPanel")
     return Conversation(given, **settings)
@@ -53,12 +52,7 @@ def number_of(turn: int, conversation: Conversation) -> int:
     """Which turn is meant, from 0; below 0 it is counted from the end."""
     if not len(conversation):
         raise RequestError("Nothing has been said yet.", remedy="Ask something first.")
-    try:
-        return range(len(conversation))[turn]
-    except (IndexError, TypeError):
-        raise RequestError(
-            f"There is no turn {turn!r:.60}.", remedy=f"The conversation has {len(conversation)}."
-        ) from None
+    return conversation.number(turn)
 
 
 def css(height: str | int) -> str:

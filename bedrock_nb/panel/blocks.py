@@ -83,8 +83,7 @@ class Follower:
                 growing = True
                 if turn is not None and turn.exchange is shown.exchange and turn.recordings:
                     shown.grow(turn, asking or {})
-                    spent = turn.recordings[-1].spent
-                    spent["display_s"] = spent.get("display_s", 0.0) + self._clock() - begin
+                    turn.recordings[-1].spend("display_s", self._clock() - begin)
         return growing
 
     def number(self, turn: int, conversation: Conversation) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bedrock_nb import models, render
+from bedrock_nb.client import is_embedded, of_aws
 from bedrock_nb.conversation import Conversation
 from bedrock_nb.errors import RequestError
 from bedrock_nb.server.own_models import OWN
@@ -19,20 +20,16 @@ __all__ = ["called", "change", "chosen", "offered", "where"]
 
 #: Models in the list of a page; any other can be named in code.
 _MOST_MODELS = 80
-_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-def is_embedded(client: Any) -> bool:
-    """Whether a client talks to a server on this machine."""
-    return urlsplit(client.meta.endpoint_url).hostname in _LOCAL
 
 
 def where(client: Any) -> str:
     """Which service answers, in words; no account, no profile."""
     if is_embedded(client):
         return "embedded Bedrock"
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    return f"Amazon Bedrock, {client.meta.region_name}" if "amazonaws." in host else host
+    address = client.meta.endpoint_url
+    if of_aws(address):
+        return f"Amazon Bedrock, {client.meta.region_name}"
+    return urlsplit(address).hostname or ""
 
 
 def offered(client: Any) -> dict[str, str]:

@@ -150,6 +150,19 @@ class Readers:
         last = conversation.exchanges[-1:]
         return self._of(conversation) is not None or (bool(last) and last[0].status == "streaming")
 
+    def check_idle(self, conversation: Conversation) -> None:
+        """Refuse what cannot be done while a turn of it is on its way.
+
+        Raises
+        ------
+        RequestError
+            One is.
+        """
+        if self.busy(conversation):
+            raise RequestError(
+                "The last turn is still being answered.", remedy="Wait for it, or stop it first."
+            )
+
     def _of(self, conversation: Conversation) -> _Reading | None:
         of = (each for each in tuple(self._readings) if each.conversation is conversation)
         return next((each for each in of if not each.over), None)
@@ -170,10 +183,7 @@ class Readers:
             A turn of this conversation is on its way; or, where this waits, nothing could be sent.
         """
         with self._changed:
-            if self.busy(conversation):
-                raise RequestError(
-                    "The last turn is still being answered.", remedy="Wait for it, or stop it first."
-                )
+            self.check_idle(conversation)
             self._readings.append(reading := _Reading(conversation))
         if not wait:
             self._in_thread(reading, start, ended)

@@ -24,8 +24,6 @@ from bedrock_nb.message import (
     ToolUseBlock,
 )
 from bedrock_nb.panel.document import Document
-from bedrock_nb.render.characters import verbatim
-from bedrock_nb.render.growing import pieces
 from bedrock_nb.toolruns import ToolRun
 
 __all__ = ["MATH", "Call", "View", "can", "ended", "left_out", "put", "views"]
@@ -70,10 +68,11 @@ def views(block: Block, call: Call = Call(), *, images: Collection[str] = ()) ->
     """The blocks of the document that show a content block: none where there is nothing to see, up to two."""
     match block:
         case TextBlock(text, citations):
-            said = [View("text", pieces=pieces(text, math=MATH, images=images))] if text.strip() else []
+            made = render.pieces(text, math=MATH, images=images)
+            said = [View("text", pieces=made)] if text.strip() else []
             return [*said, *sources(citations)]
         case ReasoningBlock(text):
-            made = pieces(text, math=MATH, images=images)
+            made = render.pieces(text, math=MATH, images=images)
             return [View("reasoning", "Reasoning", pieces=made)] if text.strip() else []
         case ToolUseBlock():
             return [_called(block, call)]
@@ -109,7 +108,7 @@ def _called(block: ToolUseBlock, call: Call) -> View:
     arguments = render.described(block)[1]
     if call.ask is None:  # who decides sees all of it
         arguments = _cut(arguments, _GROWING if state == "writing" else _MOST)
-    made = [verbatim(arguments)]
+    made = [render.verbatim(arguments)]
     if result is not None:
         made.append("".join(_given(result.content)))
     return View("tool", _title(block.name, run), state, made, call.ask if run is None else None)
@@ -132,7 +131,8 @@ def _given(content: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             for item in items:
                 yield _plain(ImageBlock(item["image"]["format"], item["image"]["source"]))
         else:
-            yield verbatim(_cut(render.described(ToolResultBlock("", tuple(map(dict, items))))[1], _MOST))
+            _, said = render.described(ToolResultBlock("", tuple(map(dict, items))))
+            yield render.verbatim(_cut(said, _MOST))
 
 
 def _is_picture(item: Mapping[str, Any]) -> bool:

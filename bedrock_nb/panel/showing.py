@@ -6,7 +6,7 @@ comes from others is made visible, and free of account numbers, here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bedrock_nb import render
@@ -17,7 +17,7 @@ from bedrock_nb.panel import choices
 from bedrock_nb.panel.desk import Desk
 from bedrock_nb.timing import timing
 
-__all__ = ["STILL", "Branch", "ended", "is_news", "notes", "seen", "state", "told", "waiting"]
+__all__ = ["STILL", "Branch", "ended", "is_news", "note", "seen", "state", "told", "waiting"]
 
 #: What stands in the panel's place where a notebook is only read; no count of turns, for it would not go on.
 STILL = "A chat panel, to be used while its kernel runs."
@@ -80,15 +80,11 @@ def waiting(branch: Branch) -> str:
     return "Tools are running" if recordings[-1].status != "streaming" else ""
 
 
-def notes(exchanges: Iterable[Exchange]) -> list[str]:
-    """A line for the transcript under each exchange: what went wrong with it, and its times."""
-    return [" · ".join(filter(None, (told(each.error), _times(each)))) for each in exchanges]
-
-
-def _times(exchange: Exchange) -> str:
-    """The timing line of an exchange; none of one that nothing was said in."""
+def note(exchange: Exchange) -> str:
+    """A line for the transcript under an exchange: what went wrong, and its times if anything was said."""
     calls = list(exchange.recordings)
-    return timing(calls).line if calls and exchange.messages else ""
+    times = timing(calls).line if calls and exchange.messages else ""
+    return " · ".join(filter(None, (told(exchange.error), times)))
 
 
 def is_news(message: Mapping[str, Any]) -> bool:

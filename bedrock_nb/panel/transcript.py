@@ -9,7 +9,7 @@ written is kept as it is written; a long one is plain text, and of one that is v
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bedrock_nb import render
@@ -37,9 +37,16 @@ class _Written(NamedTuple):
 
 
 class Transcript:
-    """The output that shows it, once it was displayed."""
+    """The output that shows it, once it was displayed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    note : function
+        A line under a turn. Called once for a turn that is over, and anew if it has lost recordings.
+    """
+
+    def __init__(self, note: Callable[[Exchange], str] = lambda _: "") -> None:
+        self._note = note
         self._name: str | None = None
         self._has: dict[str, str] | None = None
         self._written: list[_Written] = []
@@ -49,14 +56,12 @@ class Transcript:
         """Whether there is such an output."""
         return self._name is not None
 
-    def bundle(self, exchanges: Sequence[Exchange], notes: Sequence[str] = ()) -> dict[str, str]:
+    def bundle(self, exchanges: Sequence[Exchange]) -> dict[str, str]:
         """All turns of a conversation, in both forms that an output has.
 
         Parameters
         ----------
         exchanges : sequence of Exchange
-        notes : sequence of str
-            A line under each turn.
 
         Returns
         -------
@@ -66,11 +71,10 @@ class Transcript:
         before: list[Message] = []
         written: list[_Written] = []
         for number, exchange in enumerate(exchanges):
-            note = "".join(notes[number : number + 1])
-            facts = (exchange.status, len(exchange.messages), len(exchange.tools), note)
+            facts = _facts(exchange)
             known = next(iter(self._written[number : number + 1]), None)
-            if known is None or known.exchange is not exchange or known.facts != facts:
-                known = _Written(exchange, facts, *_forms(number, exchange, note, before))
+            if not facts or known is None or known.exchange is not exchange or known.facts != facts:
+                known = _Written(exchange, facts, *_forms(number, exchange, self._note(exchange), before))
             written.append(known)
             before = exchange.messages
         self._written = written
@@ -95,6 +99,13 @@ class Transcript:
         if self._name is not None and data != self._has:
             self._has = data
             update_display(data, raw=True, display_id=self._name)
+
+
+def _facts(exchange: Exchange) -> tuple[object, ...]:
+    """What may still change in a turn that is over; none of one on its way, all of which may."""
+    if exchange.status == "streaming":
+        return ()
+    return exchange.status, len(exchange.messages), len(exchange.tools), len(exchange.recordings)
 
 
 def _forms(number: int, exchange: Exchange, note: str, before: Sequence[Message]) -> tuple[str, str]:

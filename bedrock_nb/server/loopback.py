@@ -17,6 +17,7 @@ from bedrock_nb.errors import RequestError
 __all__ = [
     "ACCESS_KEY",
     "BINDABLE",
+    "KEY_BEGINS",
     "NAMES",
     "REGION",
     "SECRET_KEY",
@@ -37,13 +38,15 @@ REGION = "us-east-1"
 #: The embedded server takes any credentials; these say what they are.
 ACCESS_KEY = "embedded-bedrock"
 SECRET_KEY = "not-a-secret"
+#: How the access key of each server that has its own begins; none of AWS's does.
+KEY_BEGINS = "EMBEDDED"
 
 
 @dataclass(frozen=True)
 class Keys:
     """The key pair of one server, made up anew for each; what is signed with it comes from its clients."""
 
-    access_key: str = field(default_factory=lambda: f"EMBEDDED{secrets.token_hex(6).upper()}")
+    access_key: str = field(default_factory=lambda: f"{KEY_BEGINS}{secrets.token_hex(6).upper()}")
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
 
 

@@ -17,7 +17,6 @@ import bedrock_nb as nb
 from bedrock_nb.errors import RequestError
 from bedrock_nb.events import MessageStart, MessageStop, TextDelta
 from bedrock_nb.message import Message
-from bedrock_nb.panel.transcript import Transcript
 from bedrock_nb.server import faults
 from bedrock_nb.server.own_models import drawing
 from tests.chatting import held, said, use, wait_for
@@ -694,7 +693,7 @@ def test_a_turn_that_never_had_an_answer_has_no_times(show, service):
     whole(panel, page)
     panel.do("picture", turn=page.turns[0]["id"], dark=False)
     assert "no recording" in page.told[0]
-    assert "TTFT" not in panel._bundle(Transcript())["text/plain"]
+    assert "TTFT" not in panel._transcript.bundle(panel.conversation.exchanges)["text/plain"]
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -776,7 +775,7 @@ def test_no_credentials_anywhere(show):
         *panel.messages,
         str(panel.get_state()),
         repr(panel),
-        str(panel._bundle(Transcript())),
+        str(panel._transcript.bundle(panel.conversation.exchanges)),
         str(page.files),
     ]
     assert len(keys.secret_key) > 20

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from jupyter_client.manager import start_new_kernel
-
 import bedrock_nb as nb
 from bedrock_nb.message import ReasoningBlock
 from bedrock_nb.panel.transcript import BEGINNING, DRESSED, LONGEST, Transcript
@@ -25,7 +22,7 @@ def test_it_says_everything(service):
         said(ReasoningBlock("Hm.", "s"), use("look", {"what": "cat"})), "**Cute**", tools=[look]
     )
     chat.send("What is there?")
-    shown = Transcript().bundle(chat.exchanges, ["TTFT 1 ms <b>"])
+    shown = Transcript(lambda _: "TTFT 1 ms <b>").bundle(chat.exchanges)
     html = shown["text/html"]
     assert html.startswith('<details class="mathjax_ignore"><summary>Transcript, 1 turn</summary>')
     assert "<script" not in html
@@ -50,7 +47,31 @@ def test_a_turn_that_was_written_is_kept_as_long_as_it_is_the_same(service):
     again = transcript.bundle(chat.exchanges)["text/html"]
     assert "Three." in again
     assert "One." not in again
-    assert transcript.bundle(chat.exchanges, ["a note"])["text/html"].count("a note") == 1
+    noted = Transcript(lambda _: "a note").bundle(chat.exchanges)
+    assert noted["text/html"].count("a note") == 1
+
+
+def test_a_turn_that_is_over_is_noted_once(service):
+    """A note costs a look at all recordings; again only if some are gone, or while the turn is on its way."""
+    noted = []
+
+    def note(exchange):
+        noted.append(exchange.prompt.text)
+        return f"{exchange.status}, {len(exchange.recordings)} calls"
+
+    chat, transcript = service.chat("One.", "Two."), Transcript(note)
+    chat.send("First")
+    turn = chat.stream("Second")
+    for _ in range(2):
+        assert "streaming, 1 calls" in transcript.bundle(chat.exchanges)["text/html"]
+    assert noted == ["First", "Second", "Second"]
+    turn.drain()
+    for _ in range(2):
+        assert transcript.bundle(chat.exchanges)["text/html"].count("complete, 1 calls") == 2
+    assert noted == ["First", "Second", "Second", "Second"]
+    chat.exchanges[0].recordings.clear()
+    assert "complete, 0 calls" in transcript.bundle(chat.exchanges)["text/html"]
+    assert noted[4:] == ["First"]
 
 
 def test_a_long_turn_stands_there_as_plain_text(service):
@@ -58,7 +79,7 @@ def test_a_long_turn_stands_there_as_plain_text(service):
     text = "# Title\n\nSome *words* and $x$.\n\n" * (DRESSED // 30)
     chat = service.chat(text)
     chat.send("Talk")
-    shown = Transcript().bundle(chat.exchanges, ["a note"])
+    shown = Transcript(lambda _: "a note").bundle(chat.exchanges)
     assert shown["text/html"].count("# Title") == shown["text/plain"].count("# Title") == text.count("#")
     assert shown["text/html"].count("<") < 30
     assert "a note" in shown["text/html"]
@@ -68,19 +89,10 @@ def test_of_a_very_long_turn_the_beginning_stays(service):
     """The page would be held up by more; where the whole is, is said."""
     chat = service.chat("word " * (LONGEST // 5 + 1))
     chat.send("Talk")
-    for form in Transcript().bundle(chat.exchanges, ["a note"]).values():
+    for form in Transcript(lambda _: "a note").bundle(chat.exchanges).values():
         assert BEGINNING < len(form) < 2 * BEGINNING
         assert "panel.export" in form
         assert "a note" in form
-
-
-@pytest.fixture(scope="module")
-def kernel():
-    """A real kernel and its client."""
-    manager, client = start_new_kernel()
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
 
 
 def transcripts(messages):

@@ -230,12 +230,12 @@ def test_a_reply_that_nobody_holds_is_closed(wire, client, recordings):
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_thousand_abandoned_streams_leave_nothing(background):
+def test_hundreds_of_abandoned_streams_leave_nothing(background):
     """No connection, and no thread that still waits."""
     # A server of its own: a request that was given up may reach it late, and take another test's answer.
     wire = WireServer()
     client = loopback_client(wire.url, config=Config(retries={"total_max_attempts": 1}))
-    for _ in range(50):
+    for _ in range(15):
         wire.lay(*[answer(GOOD[:7], ending="silence")] * 20)
         replies = [nb.stream(client, "hi", background=background) for _ in range(20)]
         if not background:
@@ -348,9 +348,9 @@ def test_a_reply_that_is_not_recorded_can_be_read_once(wire, client, background)
 @pytest.mark.parametrize("background", [False, True])
 @pytest.mark.parametrize("when_full", ["block", "coalesce"])
 def test_memory_does_not_grow_with_a_reply_that_is_not_recorded(wire, client, background, when_full):
-    """Twenty times the events, the same memory."""
+    """Twelve times the events, the same memory; to keep them would take twice what is allowed."""
     peaks = []
-    for count in (1_000, 20_000):
+    for count in (1_000, 12_000):
         frames = long(count, 100)
         laid = answer(frames, "batch")
         wire.lay(laid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from bedrock_nb.intake import Intake, wire_arrivals
 from bedrock_nb.journal import Journal
 from bedrock_nb.metrics.bursts import Burst, bursts, verdict
 from bedrock_nb.recording import Recording, Unrecorded
-from bedrock_nb.server import BedrockServer, Latency
+from bedrock_nb.server import BedrockServer, Latency, canned
 from bedrock_nb.table.burst_rows import BURST_COLUMNS
 from bedrock_nb.table.burst_rows import bursts as table
 from bedrock_nb.wire import to_frame
@@ -415,11 +416,24 @@ def test_batches_of_the_service_are_found():
 
 
 def test_batches_of_the_client_are_found():
-    """The same without batches, read by a loop that sleeps: what is joined is on the client's account."""
-    with BedrockServer(latency=Latency(ttft=0.0, per_token=0.004)) as server:
-        reply = nb.stream(server.client(), "Count from 1 to 30")
-        for event in reply:
+    """The same of a reader who is away until all has been sent: what is joined is on the client's account."""
+    away = threading.Event()
+
+    def answer(request):
+        for event in canned(request):
+            yield event
             if isinstance(event, TextDelta):
-                time.sleep(0.1 if len(reply.recording) < 5 else 0.0)
+                assert away.wait(30)
+
+    with BedrockServer(answer) as server:
+        reply = nb.stream(server.client(), "Count from 1 to 30")
+        events = iter(reply)
+        while not isinstance(next(events), TextDelta):
+            pass
+        away.set()
+        time.sleep(0.05)
+        while server.truth(reply.envelope["request_id"]).outcome == "open":
+            time.sleep(0.01)
+        reply.drain()
     assert verdict(reply.recording).startswith("The client batches")
     assert "client" in {b.made_by for b in bursts(reply.recording)}

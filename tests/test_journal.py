@@ -10,8 +10,10 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -47,6 +49,13 @@ MARKS = st.dictionaries(st.sampled_from(["sent", "headers", "closed", "sent 1"])
 def folder(tmp_path_factory):
     """One folder for the tests that draw examples."""
     return tmp_path_factory.mktemp("journals")
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory, where there is such a thing: who ends a thousand files waits for no disk."""
+    with TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as made:
+        yield Path(made)
 
 
 def lines_of(path):
@@ -470,9 +479,9 @@ for moment in range(moments):
 @pytest.mark.parametrize(
     ("durability", "moments", "most"), [("crash", 50, 3000), ("interval", 20, 3000), ("each", 10, 100)]
 )
-def test_an_event_that_was_shown_survives_kill_9(tmp_path, durability, moments, most):
+def test_an_event_that_was_shown_survives_kill_9(memory, durability, moments, most):
     """A process that writes as fast as it can, killed at random moments: no shown event is missing."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path), durability, str(moments), str(most)]
+    command = [sys.executable, "-c", KILLED, str(memory), durability, str(moments), str(most)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
@@ -707,9 +716,9 @@ def begun(path: Path, durability: str = "crash") -> tuple[Journal, Recording]:
 
 
 @pytest.mark.parametrize("goes_on", [False, True], ids=["ends then", "goes on"])
-def test_an_interrupt_anywhere_in_writing_loses_nothing(tmp_path, goes_on):
+def test_an_interrupt_anywhere_in_writing_loses_nothing(memory, goes_on):
     """At every bytecode: what was shown is in the file, at most the struck event besides; the end fits."""
-    path, n, struck = tmp_path / "r.jsonl", 0, True
+    path, n, struck = memory / "r.jsonl", 0, True
     while struck:
         journal, recording = begun(path)
         shown = [EACH[0]]
@@ -738,9 +747,9 @@ def test_an_interrupt_anywhere_in_writing_loses_nothing(tmp_path, goes_on):
 
 @pytest.mark.parametrize("durability", ["crash", "each"])
 @pytest.mark.parametrize("again", [True, False], ids=["ended again", "left"])
-def test_an_interrupt_anywhere_in_ending_leaves_a_sound_file(tmp_path, durability, again):
+def test_an_interrupt_anywhere_in_ending_leaves_a_sound_file(memory, durability, again):
     """At every bytecode: ended again it is whole, once and only once; left alone whole or interrupted."""
-    path, n, struck = tmp_path / "r.jsonl", 0, True
+    path, n, struck = memory / "r.jsonl", 0, True
     while struck:
         journal, recording = begun(path, durability)
         recording.status = "complete"
@@ -763,9 +772,9 @@ def test_an_interrupt_anywhere_in_ending_leaves_a_sound_file(tmp_path, durabilit
     assert n > 200
 
 
-def test_a_handler_may_end_the_journal_that_it_interrupts(tmp_path):
+def test_a_handler_may_end_the_journal_that_it_interrupts(memory):
     """At every bytecode of a write, and of the end itself: one end, and nothing after it."""
-    path, n, struck = tmp_path / "r.jsonl", 0, True
+    path, n, struck = memory / "r.jsonl", 0, True
     while struck:
         journal, recording = begun(path)
         recording.status = "cancelled"

@@ -211,7 +211,9 @@ def test_a_host_that_does_not_answer_the_connection():
             for filler in (first, second):
                 filler.setblocking(False)
                 filler.connect_ex(("127.0.0.1", port))
-            client = loopback_client(f"http://127.0.0.1:{port}", config=Config(connect_timeout=5))
+            # One attempt: its thread outlives the test, and would draw from the global `random` to try again.
+            config = Config(connect_timeout=5, retries={"total_max_attempts": 1})
+            client = loopback_client(f"http://127.0.0.1:{port}", config=config)
             with pytest.raises(FirstEventTimeout):
                 nb.stream(client, "hi", first_event_timeout=SHORT)
 

@@ -331,9 +331,8 @@ class Notebook:
             raise AssertionError(failed)
         return printed.strip()
 
-    def run_all(self, *, timeout: float = 120) -> None:
-        """Run every cell and wait until none is waiting or running."""
-        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    def finished(self, *, timeout: float = 120) -> None:
+        """Wait until every cell has run, and none is waiting or running."""
         self.page.wait_for_function(
             "() => { const nb = window.jupyterapp.shell.currentWidget;"
             " return nb.sessionContext.session.kernel.status === 'idle' &&"
@@ -359,9 +358,9 @@ class Notebook:
         )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """JupyterLab on a copy of the lessons."""
+    """JupyterLab on a copy of the lessons, for all tests of this folder."""
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     shutil.copytree(LESSONS, folder, ignore=shutil.ignore_patterns(".*"))
     lab = Lab(folder, tmp_path_factory.mktemp("private"))
@@ -371,9 +370,10 @@ def lab(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium with a fresh profile."""
-    from playwright.sync_api import sync_playwright
+    """Chromium with a fresh profile; not for longer, for while it is there no test can run an event loop."""
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # what must come may take long on a busy machine
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("chromium"),

@@ -163,8 +163,25 @@ def context(browser):
 
 @pytest.fixture
 def tab(context, stage):
-    expect.set_options(timeout=30_000)
     return Tab(context, stage)
+
+
+@pytest.fixture
+def paced(tab):
+    """A tab whose clock stands still but for `paced.page.clock`; it notes when the page asks."""
+    tab.page.clock.install(time=NOW)
+    tab.page.clock.pause_at(NOW + 1)
+    tab.page.add_init_script(
+        "window.asked = []; const real = window.fetch;"
+        "window.fetch = (...all) => { window.asked.push(Date.now()); return real(...all); };"
+        "window.away = false; Object.defineProperty(document, 'hidden', { get: () => window.away });"
+    )
+    return tab
+
+
+def asks_again(paced) -> None:
+    """Have the page ask now, and not in two seconds: once it has shown an answer, it waits for its clock."""
+    paced.page.clock.run_for(2000)
 
 
 def cells(row) -> list[str]:
@@ -240,15 +257,16 @@ def test_requests_are_counted_by_their_outcome(stage, tab):
     assert opened.title() == "(1) Embedded Bedrock"
 
 
-def test_an_empty_server_tells_how_to_send_the_first_request(stage, tab):
+def test_an_empty_server_tells_how_to_send_the_first_request(stage, paced):
     """Three statements of Python with this server's address; they go as soon as there is a request."""
-    opened = tab.open()
+    opened = paced.open()
     code = opened.locator("#first")
     expect(code).to_be_visible()
     expect(opened.locator("#requests")).to_be_hidden()
     assert len(ast.parse(code.text_content()).body) == 3
     assert f'endpoint_url="{stage.url}"' in code.text_content()
     stage.requests = [request()]
+    asks_again(paced)
     expect(rows(opened)).to_have_count(1)
     expect(code).to_be_hidden()
 
@@ -356,32 +374,22 @@ def test_an_open_request_grows_in_its_row(stage, tab):
     assert tab.alarms == []
 
 
-def test_rows_follow_the_list(stage, tab):
+def test_rows_follow_the_list(stage, paced):
     """Newest first, as the server lists them; what it no longer lists goes."""
     stage.requests = [request(name, model=name) for name in "cba"]
-    opened = tab.open()
+    opened = paced.open()
     models = rows(opened).locator(".model")
     expect(models).to_have_text(["c", "b", "a"])
     stage.requests = [request(name, model=name) for name in "edcb"]
+    asks_again(paced)
     expect(models).to_have_text(["e", "d", "c", "b"])
     stage.requests = [request(name, model=name) for name in "bd"]
+    asks_again(paced)
     expect(models).to_have_text(["b", "d"])
     stage.requests = []
+    asks_again(paced)
     expect(opened.locator("#first")).to_be_visible()
     assert rows(opened).count() == 0
-
-
-@pytest.fixture
-def paced(tab):
-    """A tab whose clock stands still but for `paced.page.clock`; it notes when the page asks."""
-    tab.page.clock.install(time=NOW)
-    tab.page.clock.pause_at(NOW + 1)
-    tab.page.add_init_script(
-        "window.asked = []; const real = window.fetch;"
-        "window.fetch = (...all) => { window.asked.push(Date.now()); return real(...all); };"
-        "window.away = false; Object.defineProperty(document, 'hidden', { get: () => window.away });"
-    )
-    return tab
 
 
 def asks(paced, number: int) -> list[int]:
@@ -434,11 +442,12 @@ def test_news_that_are_none_change_nothing(stage, paced):
     assert opened.evaluate("changes.length") == 0
 
 
-def test_the_page_says_when_the_server_has_gone_and_recovers(stage, tab):
+def test_the_page_says_when_the_server_has_gone_and_recovers(stage, paced):
     """Its absence is said in words, what was known stays to be read, and a server that is back is shown."""
     stage.requests = [request("a")]
-    opened = tab.open()
+    opened = paced.open()
     stage.stop()
+    asks_again(paced)
     try:
         notice = opened.locator("#notice")
         expect(notice).to_contain_text("The server does not answer any more.")
@@ -449,10 +458,11 @@ def test_the_page_says_when_the_server_has_gone_and_recovers(stage, tab):
         stage.requests = [request("b", model="another"), request("a")]
     finally:
         stage.start()
+    asks_again(paced)
     expect(rows(opened)).to_have_count(2)
     expect(notice).to_be_hidden()
     expect(opened.locator("#state")).to_have_text("live")
-    assert [alarm for alarm in tab.alarms if "ERR_CONNECTION_REFUSED" not in alarm] == []
+    assert [alarm for alarm in paced.alarms if "ERR_CONNECTION_REFUSED" not in alarm] == []
 
 
 @pytest.mark.parametrize(
@@ -460,14 +470,16 @@ def test_the_page_says_when_the_server_has_gone_and_recovers(stage, tab):
     [(200, b"<html>"), (200, b"null"), (500, b"{}")],
     ids=["html", "null", "error"],
 )
-def test_an_answer_that_is_no_status_is_said(stage, tab, status, body):
+def test_an_answer_that_is_no_status_is_said(stage, paced, status, body):
     """If something else has the server's port, the page says so, and goes on asking."""
-    opened = tab.open()
+    opened = paced.open()
     stage.instead = web.Response(status=status, body=body)
+    asks_again(paced)
     expect(opened.locator("#notice")).to_contain_text("not as this server does")
     stage.instead = None
+    asks_again(paced)
     expect(opened.locator("#notice")).to_be_hidden()
-    assert [alarm for alarm in tab.alarms if "Failed to load resource" not in alarm] == []
+    assert [alarm for alarm in paced.alarms if "Failed to load resource" not in alarm] == []
 
 
 # -- details, by mouse and by keyboard -----------------------------------------------------------------

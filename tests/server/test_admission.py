@@ -137,7 +137,9 @@ def test_places_are_never_too_many_and_never_lost(slots, moves):
         stayed = {i for i, task in enumerate(house.tasks) if not task.cancelled()}
         assert all(house.tasks[i].exception() is None for i in stayed)
         assert stayed <= set(house.entered)  # everybody who did not give up got in
-        assert house.entered == sorted(house.entered)  # in the order in which they came
+        # In the order in which they came; of several places, one may be taken before who was given
+        # another wakes.
+        assert slots > 1 or house.entered == sorted(house.entered)
         assert house.most <= slots
         for _ in range(slots):  # afterwards all places are free, and no more than all
             await asyncio.wait_for(house.admission.enter(), 10)

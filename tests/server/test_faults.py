@@ -37,8 +37,8 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": [{"text": "What is the weather in Rome?"}]}],
     "toolConfig": {"tools": [{"toolSpec": WEATHER}]},
 }
-SILENCE = 1.0  # seconds after which nothing is taken to come
-ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=SILENCE)
+SILENCE = 0.2  # seconds after which nothing more is taken to come
+ONCE = Config(retries={"total_max_attempts": 1}, read_timeout=1.0)
 
 
 class Seen(NamedTuple):
@@ -74,12 +74,12 @@ def connect(server: BedrockServer, operation: str = "converse-stream", room: int
     return connection
 
 
-def read(connection: socket.socket, patience: float = 10) -> Seen:
-    """Read until the response ends, however it does; nothing for so many seconds is silence."""
+def read(connection: socket.socket, before: bytes | None = None) -> Seen:
+    """Read until the response ends, however it does; ``before`` comes before a silence, whenever it does."""
     data, ending = bytearray(), "end"
-    connection.settimeout(patience)
     with connection:
         while not complete(data):
+            connection.settimeout(10 if before is None or before not in data else SILENCE)
             try:
                 piece = connection.recv(2**16)
             except TimeoutError:
@@ -117,10 +117,12 @@ def chunks(data: bytes) -> list[bytes]:
     return pieces
 
 
-def get(server: BedrockServer, fault: Any, operation: str = "converse-stream", patience: float = 10) -> Seen:
+def get(
+    server: BedrockServer, fault: Any, operation: str = "converse-stream", before: bytes | None = None
+) -> Seen:
     """A response with a fault."""
     with server.fault(fault):
-        return read(connect(server, operation), patience)
+        return read(connect(server, operation), before)
 
 
 @pytest.fixture(scope="module")
@@ -246,13 +248,13 @@ def test_the_server_says_nothing_of_connections_it_ends(server, sound, caplog):
 def test_a_stall_is_silence_after_whole_events(server, sound, after):
     """What came before it came at once; then nothing does, not even the end."""
     after %= len(sound) + 1
-    seen = get(server, faults.stall(after=after), patience=SILENCE)
+    seen = get(server, faults.stall(after=after), before=sound[after - 1] if after else b"\r\n\r\n")
     assert (seen.ending, seen.body) == ("silence", b"".join(sound[:after]))
 
 
 def test_a_stall_may_come_inside_an_event(server, sound):
     """The first bytes of an event are there, the others are not."""
-    seen = get(server, faults.stall(byte=len(sound[0]) + 5), patience=SILENCE)
+    seen = get(server, faults.stall(byte=len(sound[0]) + 5), before=sound[1][:5])
     assert (seen.ending, seen.body) == ("silence", sound[0] + sound[1][:5])
 
 
@@ -260,7 +262,7 @@ def test_a_stall_may_come_inside_an_event(server, sound):
 @pytest.mark.parametrize("operation", ["converse", "converse-stream"])
 def test_a_head_may_be_late_or_never_come(server, fault, operation):
     """The connection is open, and nothing is heard, of neither operation."""
-    assert get(server, fault, operation, SILENCE) == Seen(b"", [], "silence")
+    assert get(server, fault, operation, before=b"") == Seen(b"", [], "silence")
 
 
 @pytest.mark.parametrize(
@@ -287,10 +289,11 @@ def test_drip_cuts_what_comes_after_some_events(server, sound):
     assert max(map(len, pieces[1:])) == 20
 
 
-def noting(gone: threading.Event) -> Fault:
-    """A fault that does nothing, and notes when its reply is over or given up."""
+def noting(begun: threading.Event, gone: threading.Event) -> Fault:
+    """A fault that does nothing, and notes when its reply is begun, and when it is over or given up."""
 
     def change(steps):
+        begun.set()
         try:
             yield from steps
         finally:
@@ -302,17 +305,21 @@ def noting(gone: threading.Event) -> Fault:
 @pytest.mark.parametrize("fault", [faults.stall(after=2), faults.drip(interval=60), faults.no_head()])
 def test_a_client_that_goes_away_ends_a_silence(server, fault):
     """Nobody goes on performing for a connection that its client has closed."""
-    gone = threading.Event()
-    with server.fault(fault | noting(gone)):
-        read(connect(server), SILENCE)
+    begun, gone = threading.Event(), threading.Event()
+    with server.fault(fault | noting(begun, gone)):
+        connection = connect(server)
+        assert begun.wait(30)
+        read(connection, before=b"")
         assert gone.wait(30)
 
 
 @pytest.mark.parametrize("fault", [faults.stall(after=2), faults.drip(interval=60), faults.no_head()])
 def test_closing_a_server_does_not_wait_for_a_silence(fault):
     """A server closes while a reply of it would go on for ever."""
-    with BedrockServer(latency=INSTANT, faults=fault) as server:
+    begun = threading.Event()
+    with BedrockServer(latency=INSTANT, faults=fault | noting(begun, threading.Event())) as server:
         seen = connect(server)
+        assert begun.wait(30)
         seen.settimeout(SILENCE)
         with pytest.raises(TimeoutError):
             list(iter(lambda: seen.recv(65536), b""))

@@ -61,9 +61,15 @@ def stub(running) -> Stub:
     return running
 
 
+@pytest.fixture(scope="module")
+def responder(running):
+    """It remembers nothing, and to make it takes longer than most tests."""
+    return openai(running.url)
+
+
 @pytest.fixture
-def respond(stub):
-    return openai(stub.url)
+def respond(stub, responder):
+    return responder
 
 
 def ask(**kwargs) -> Request:
@@ -841,7 +847,7 @@ def test_an_answer_that_makes_no_sense_is_an_error(stub, respond, chunks, words)
 def test_a_pause_that_is_too_long_is_an_error(stub):
     """The limit holds for each silence."""
     stub.plays(said("Hel"), stub.hold())
-    *_, last = openai(stub.url, timeout=0.05)(ask())
+    *_, last = openai(stub.url, timeout=0.5)(ask())
     assert isinstance(last, StreamFault)
     with pytest.raises(errors.ModelStreamFault, match="too long"):
         raise last.error

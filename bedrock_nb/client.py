@@ -23,7 +23,7 @@ from bedrock_nb.server.loopback import ACCESS_KEY, KEY_BEGINS
 from bedrock_nb.tap import install
 from bedrock_nb.timeouts import Timeouts
 
-__all__ = ["TARGET_VARIABLE", "connect", "credentials_of", "is_embedded", "of_aws"]
+__all__ = ["EMBEDDED", "TARGET_VARIABLE", "connect", "credentials_of", "is_embedded", "of_aws"]
 
 #: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
 TARGET_VARIABLE = "BEDROCK_NB_TARGET"
@@ -35,8 +35,8 @@ _READ_TIMEOUT = 3600
 
 _OF_AWS = re.compile(r"\.(amazonaws\.(com(\.cn)?|eu)|api\.aws|api\.amazonwebservices\.(com\.cn|eu))$")
 
-# No port: a saved lesson says the same on every machine.
-_EMBEDDED = "the embedded Bedrock on this machine (no AWS account needed)"
+#: Where an embedded server is, in words. No port: a saved lesson says the same on every machine.
+EMBEDDED = "the embedded Bedrock on this machine (no AWS account needed)"
 
 
 def connect(
@@ -98,11 +98,11 @@ def connect(
         client, where = _aws(region, profile, config)
     elif place == "local":
         client = server.loopback_client(server.local(), config=config)
-        where = _EMBEDDED
+        where = EMBEDDED
     elif isinstance(place, str) and place.startswith(("http://", "https://")):
         client = server.loopback_client(place, config=config)
         _check_answers(place)
-        where = _EMBEDDED
+        where = EMBEDDED
     else:
         raise RequestError(
             f"There is no target {place!r}.",

@@ -11,6 +11,7 @@ How a line looks is told in `lines`; `journal` writes a file while its reply str
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from bedrock_nb.errors import BedrockNbError, RecordingError
 if TYPE_CHECKING:
     from bedrock_nb.recording import Recording
 
-__all__ = ["load", "save", "write_chunks", "write_text"]
+__all__ = ["dumped", "load", "save", "write_chunks", "write_text"]
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -36,6 +37,13 @@ def save(recording: Recording, path: str | os.PathLike[str], *, frames: bool = F
     if frames and (recording.body is None or not any(recording.sizes)):
         raise _no_frames()
     return _replaced(target, lambda file: _write(recording, file, frames), "recording")
+
+
+def dumped(recording: Recording) -> bytes:
+    """What `save` writes, for what is no file of its own."""
+    out = io.BytesIO()
+    _write(recording, out, frames=False)
+    return out.getvalue()
 
 
 def write_text(path: str | os.PathLike[str], text: str, what: str) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import unescape
-from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, fence, heading, html_block, lheading, reference
@@ -19,7 +18,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
 
 from bedrock_nb import render
-from bedrock_nb.render.effort import Helpers
+from bedrock_nb.render.effort import bound
 
 __all__ = ["DIALECTS", "NESTING", "Edit", "in_maths", "spaced", "tex"]
 
@@ -245,8 +244,7 @@ class _Finder(MarkdownIt):
 
     def __init__(self, *, notebooks: bool = False, addresses: bool = False) -> None:
         super().__init__("commonmark", {"maxNesting": NESTING})
-        self.helpers: Any = Helpers(_give_up)
-        self.block.ruler.at("table", self.helpers.table, {"alt": ["paragraph", "reference"]})
+        bound(self, _give_up)
         blocks = ["paragraph", "reference", "blockquote"]
         self.block.ruler.at("fence", _fence, {"alt": [*blocks, "list"]})
         self.block.ruler.at("html_block", _html_block, {"alt": blocks})

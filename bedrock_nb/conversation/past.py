@@ -132,11 +132,21 @@ class Past:
         RecordingError
             The file cannot be written.
         """
+        return files.write_text(path, self.to_json(), "conversation")
+
+    def to_json(self) -> str:
+        """What `save` writes: JSON in ASCII.
+
+        Raises
+        ------
+        RequestError
+            There is something in it that JSON has no form for.
+        """
         settings = {name: value for name, value in self.settings.items() if name not in NOT_SAVED}
         if not isinstance(settings.get("schema"), Mapping):  # a class has no form in JSON
             settings.pop("schema", None)
         head = {"id": self.id, "settings": settings, "tools": list(self.tools)}
-        return files.write_text(path, saved.dump(head, self._as_it_stands()), "conversation")
+        return saved.dump(head, self._as_it_stands())
 
     def to_markdown(self) -> str:
         """The conversation as Markdown that is safe to show: raw HTML and images of the model are inert."""

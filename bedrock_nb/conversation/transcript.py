@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
-from typing import Literal
 
 from bedrock_nb import render
 from bedrock_nb.conversation import inert
 from bedrock_nb.conversation.history import Exchange, total
 from bedrock_nb.message import Message, ReasoningBlock, TextBlock, ToolUseBlock
+from bedrock_nb.render.markup import Maths
 from bedrock_nb.toolruns import ToolRun
 
 __all__ = ["chapter", "html", "markdown"]
@@ -89,7 +89,7 @@ def html(
         HTML for light and dark pages. Images of the conversation are in it. Maths is left for JupyterLab to
         typeset, and in a document is MathML.
     """
-    math: Literal["tex", "mathml"] = "mathml" if page else "tex"
+    math: Maths = "mathml" if page else "tex"
     parts = [render.card(title or "", facts or {})] if title or facts else []
     before: list[Message] = []
     for number, exchange in enumerate(exchanges, 1):
@@ -103,7 +103,7 @@ def chapter(
     exchange: Exchange,
     *notes: str,
     before: Iterable[Message] = (),
-    math: Literal["tex", "mathml"],
+    math: Maths,
 ) -> str:
     """One exchange as safe HTML, a piece for `render.together`.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 from bedrock_nb import render
 from bedrock_nb.errors import BedrockNbError, RequestError, close, kind_of, without_accounts
 from bedrock_nb.live import MOST, cancel, live
+from bedrock_nb.live.lane import numbered
 from bedrock_nb.metrics import METRICS
 from bedrock_nb.metrics.formulas import named
 from bedrock_nb.reply import Reply
@@ -204,11 +205,8 @@ def _racers(models: Any, settings: Any, shared: Mapping[str, Any]) -> list[tuple
             f"A race is between 1 and {MOST} racers; these are {len(racers) * bool(chosen or variants)}.",
             remedy='Name models=["nova_micro", "nova_pro"], or settings=[{…}, {…}], or both.',
         )
-    names = [name for name, _ in racers]
-    return [
-        (f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name, asked)
-        for i, (name, asked) in enumerate(racers)
-    ]
+    names = numbered([name for name, _ in racers])
+    return [(name, asked) for name, (_, asked) in zip(names, racers, strict=True)]
 
 
 def _name(model: str | None, variant: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from bedrock_nb.message import Message
 from bedrock_nb.recording import Recording
 from bedrock_nb.timing import Meter, Timing, timing
 
-__all__ = ["Lane", "Problem", "Showable", "heads"]
+__all__ = ["Lane", "Problem", "Showable", "heads", "numbered"]
 
 _TITLES = {"incomplete": "The answer broke off", "limited": "A limit ended the turn"}
 #: How what an error keeps begins: on a card the name of the row says it.
@@ -182,10 +182,14 @@ def in_words(problem: Problem) -> str:
 
 def heads(replies: Sequence[Showable]) -> list[str]:
     """What stands over each of several: who runs in a race, or its model and labels, numbered if equal."""
-    found = [_head(Lane(reply).recordings) for reply in replies]
+    return numbered([_head(Lane(reply).recordings) for reply in replies])
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names that tell their bearers apart: those that are equal get numbers."""
     return [
-        f"{head} ({found[:i].count(head) + 1})" if found.count(head) > 1 else head
-        for i, head in enumerate(found)
+        f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
     ]
 
 

@@ -32,7 +32,7 @@ class Terminal:
         self.faint, self.normal = (_FAINT, _NORMAL) if _takes_colour(out) else ("", "")
         self.thinks = False  # reasoning was printed last
         self.begun = False  # something was printed
-        self.held = ""  # half of a pair (a CR, a surrogate) whose other half may come in the next delta
+        self.held = ""  # half of a pair whose other half may come in the next delta
 
     def __enter__(self) -> Terminal:
         if self.lane.head:
@@ -92,9 +92,8 @@ class Terminal:
             self.thinks = False
 
     def _piece(self, text: str) -> None:
-        text = self.held + text
-        self.held = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
-        self._print(render.printable(text.removesuffix(self.held)))
+        text, self.held = render.parted(self.held + text)
+        self._print(render.printable(text))
 
     def _release(self) -> None:
         """Print what was held back: its other half will not come."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from bedrock_nb.magics.asking import Asking
-from bedrock_nb.magics.commands import BEDROCK, CONVERSE, Commands
+from bedrock_nb.magics.commands import OPTIONS, Commands
 from bedrock_nb.magics.completing import IDENTIFIER, matcher
 
 __all__ = ["load", "unload"]
@@ -29,11 +29,7 @@ def load(ip: Any) -> None:
     unload(ip)
     commands = Commands(shell=ip)
     ip.register_magics(commands)
-    options = {
-        magic: {name: option for option in table for name in option.names}
-        for magic, table in (("converse", CONVERSE), ("bedrock", BEDROCK))
-    }
-    ip.Completer.custom_matchers.append(matcher(options, commands.values(), {"bedrock": commands.words}))
+    ip.Completer.custom_matchers.append(matcher(OPTIONS, commands.values(), {"bedrock": commands.words}))
     ip.input_transformer_manager.token_transformers.append(Asking)
 
 

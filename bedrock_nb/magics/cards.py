@@ -15,7 +15,7 @@ import boto3
 
 import bedrock_nb
 from bedrock_nb import models, render
-from bedrock_nb.client import credentials_of, is_embedded, of_aws
+from bedrock_nb.client import EMBEDDED, credentials_of, is_embedded, of_aws
 from bedrock_nb.errors import RequestError, close, without_accounts
 from bedrock_nb.recording import recordings
 from bedrock_nb.request import DEFAULT_MODEL
@@ -103,8 +103,7 @@ def _facts(client: Any) -> dict[str, str]:
         f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
     )
     if is_embedded(client):
-        embedded = "the embedded Bedrock on this machine (no AWS account needed)"
-        return {"connected to": embedded, "endpoint": endpoint, "credentials": "made up: none are needed"}
+        return {"connected to": EMBEDDED, "endpoint": endpoint, "credentials": "made up: none are needed"}
     return {
         "connected to": "Amazon Bedrock" if of_aws(address) else "an endpoint that is not AWS",
         "endpoint": endpoint if host else "not known",

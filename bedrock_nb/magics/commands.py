@@ -37,9 +37,9 @@ from bedrock_nb.magics.scanning import Option, described, scan, unquoted, word
 from bedrock_nb.reply import Reply
 from bedrock_nb.streaming import stream
 
-__all__ = ["BEDROCK", "CONVERSE", "Commands"]
+__all__ = ["OPTIONS", "Commands"]
 
-CONVERSE = (
+_CONVERSE = (
     Option(("--model", "-m"), "MODEL", "short name (Tab completes it), model id, inference profile or ARN"),
     Option(("--system", "-s"), "TEXT", "the system prompt"),
     Option(("--temperature", "-t"), "T", "0 to 1", float),
@@ -63,11 +63,16 @@ CONVERSE = (
         more={"action": "append", "default": []},
     ),
 )
-BEDROCK = (
+_BEDROCK = (
     Option(("--region",), "NAME", "AWS region, for aws"),
     Option(("--profile",), "NAME", "AWS profile, for aws"),
     Option(("--var", "-v"), "NAME", "the variable for the client (default: client)"),
 )
+#: Magic -> its options, each by all of its names.
+OPTIONS = {
+    magic: {name: option for option in options for name in option.names}
+    for magic, options in (("converse", _CONVERSE), ("bedrock", _BEDROCK))
+}
 #: What comes first after %bedrock, if it is no URL.
 _TARGETS = ("aws", "local", "auto")
 _QUESTIONS = ("models", "last")
@@ -93,7 +98,7 @@ class Commands(Magics):
     @needs_local_scope
     @line_cell_magic
     @described(
-        CONVERSE, "%(prog)s [options] prompt, or %%%%%(prog)s [options] over a cell that is the prompt"
+        _CONVERSE, "%(prog)s [options] prompt, or %%%%%(prog)s [options] over a cell that is the prompt"
     )
     def converse(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Ask a model on Amazon Bedrock; the answer is shown while it comes.
@@ -118,7 +123,7 @@ class Commands(Magics):
         """
         names = {**self.shell.user_ns, **(local_ns or {})}
         magic = "%converse" if cell is None else "%%converse"
-        given = scan(line, _by_name(CONVERSE), magic)
+        given = scan(line, OPTIONS["converse"], magic)
         args = self._parsed(magic, given.given, given.waiting, names)
         if cell is not None and given.rest:
             raise UsageError(f"The prompt is written below the line of %%converse: {given.rest:.60}")
@@ -169,7 +174,7 @@ class Commands(Magics):
     @no_var_expand
     @needs_local_scope
     @line_magic
-    @described(BEDROCK, "%(prog)s [aws | local | URL | models [word] | last] [options]")
+    @described(_BEDROCK, "%(prog)s [aws | local | URL | models [word] | last] [options]")
     def bedrock(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Where this notebook is connected; connect elsewhere; which models stream; what came last.
 
@@ -185,7 +190,7 @@ class Commands(Magics):
         A new connection is in the variable `client`. Keys and account numbers are never shown.
         """
         names = {**self.shell.user_ns, **(local_ns or {})}
-        known, words = _by_name(BEDROCK), list[str]()
+        known, words = OPTIONS["bedrock"], list[str]()
         given, waiting, rest = scan(line, known, "%bedrock")
         while rest:
             first, rest = word(rest)
@@ -279,10 +284,6 @@ class Commands(Magics):
 
 _WHERE = {"%converse": "behind %converse, on the same line", "%%converse": "below the line of %%converse"}
 _VARIABLES = {"%converse": "reply", "%%converse": "reply", "%bedrock": "client"}
-
-
-def _by_name(options: tuple[Option, ...]) -> dict[str, Option]:
-    return {name: option for option in options for name in option.names}
 
 
 def _param(pair: str) -> tuple[str, Any]:

@@ -6,6 +6,7 @@ Changes are checked as the conversation itself checks them, before any of them i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,7 +55,7 @@ def called(model: str, names: Mapping[str, str]) -> str:
 
 def _number(text: str) -> float:
     number = float(text)
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise ValueError(text)
     return number
 

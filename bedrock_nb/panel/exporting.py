@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,20 +43,16 @@ def _html(conversation: Conversation, recordings: Sequence[Recording]) -> bytes:
 def _recordings(conversation: Conversation, recordings: Sequence[Recording]) -> bytes:
     """A zip of the files that ``Recording.save`` writes, numbered from the oldest; none that still grows."""
     out, over = io.BytesIO(), [recording for recording in recordings if recording.status != "streaming"]
-    with (
-        tempfile.TemporaryDirectory(prefix="bedrock_nb.") as folder,
-        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, recording in enumerate(over, 1):
             turn, of = recording.labels.get("turn", 0), recording.labels.get("round", 1)
             name = f"{number:03}-turn-{turn}-round-{of}.jsonl"
-            archive.write(recording.save(Path(folder) / f"{number}.jsonl"), name)
+            archive.writestr(name, files.dumped(recording))
     return out.getvalue()
 
 
 def _json(conversation: Conversation, recordings: Sequence[Recording]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="bedrock_nb.") as folder:
-        return conversation.save(Path(folder) / "conversation.json").read_bytes()
+    return conversation.to_json().encode()
 
 
 #: What a page calls a form -> its suffix, its media type, how it is made.

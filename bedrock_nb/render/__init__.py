@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bedrock_nb.render.blocks import html
 from bedrock_nb.render.cards import card, chapter, columns, error, page, paragraph, remark, table, together
-from bedrock_nb.render.characters import printable, verbatim, visible
+from bedrock_nb.render.characters import parted, printable, verbatim, visible
 from bedrock_nb.render.growing import Growing, pieces
 from bedrock_nb.render.markup import host_of, markdown
 from bedrock_nb.render.tex import UNSAFE_TEX
@@ -31,6 +31,7 @@ __all__ = [
     "markdown",
     "page",
     "paragraph",
+    "parted",
     "pieces",
     "printable",
     "remark",

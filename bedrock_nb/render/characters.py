@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-__all__ = ["escaped", "printable", "verbatim", "visible"]
+__all__ = ["escaped", "parted", "printable", "verbatim", "visible"]
 
 # Terminals obey control characters (some sequences even write to the clipboard); HTML has no use for them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -37,6 +37,15 @@ def printable(text: str) -> str:
     except UnicodeEncodeError:
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # joins pairs, too
     return _CONTROL.sub("\ufffd", text)
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Text that goes on later: what can be shown now, and half of a pair whose other half may come next.
+
+    A CR may be that of a CR LF, and a surrogate the first of two.
+    """
+    half = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
+    return text.removesuffix(half), half
 
 
 def visible(text: str) -> str:

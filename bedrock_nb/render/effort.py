@@ -2,8 +2,8 @@
 
 Strategy: markdown-it looks ahead from every ``[`` for where a link's text, address and title end, so a text
 of many brackets has it read the rest again and again: seconds for 10,000 characters, and four times that for
-twice as many. And it fills up the rows of a table, so one character may make a hundred cells. `Helpers`
-stands in for its helpers and counts. What is too much is no link and no table, or whatever ``give_up`` makes
+twice as many. And it fills up the rows of a table, so one character may make a hundred cells. `bound` gives
+a parser helpers that count. What is too much is no link and no table, or whatever ``give_up`` makes
 of it.
 """
 
@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from markdown_it import helpers
+from markdown_it import MarkdownIt, helpers
 from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_inline import StateInline
 
-__all__ = ["LONGEST", "Helpers"]
+__all__ = ["LONGEST", "bound"]
 
 #: Most characters of a link's address, and of its title.
 LONGEST = 4_000
@@ -34,16 +34,24 @@ def _no_link() -> None:
     """What looks like a link is text."""
 
 
-class Helpers:
-    """What a parser asks for the ends of the parts of a link, by the names that it calls; and its tables.
+def bound(parser: MarkdownIt, give_up: Callable[[], None] = _no_link) -> None:
+    """Bound the effort of a parser.
 
     Parameters
     ----------
+    parser : MarkdownIt
     give_up : function
         Called where the effort is at its end; may raise.
     """
+    counting: Any = _Helpers(give_up)
+    parser.helpers = counting
+    parser.block.ruler.at("table", counting.table, {"alt": ["paragraph", "reference"]})
 
-    def __init__(self, give_up: Callable[[], None] = _no_link) -> None:
+
+class _Helpers:
+    """What a parser asks for the ends of the parts of a link, by the names that it calls; and its tables."""
+
+    def __init__(self, give_up: Callable[[], None]) -> None:
         self._give_up = give_up
 
     def parseLinkLabel(self, state: StateInline, start: int, disableNested: bool = False) -> int:

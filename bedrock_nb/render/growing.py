@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from markdown_it.rules_core import StateCore, inline, text_join
 from markdown_it.token import Token
 
-from bedrock_nb.render.characters import printable
+from bedrock_nb.render.characters import parted, printable
 from bedrock_nb.render.markup import PARSER, Manner, Maths, cleaner, manner
 
 __all__ = ["Growing", "pieces"]
@@ -76,7 +76,7 @@ class Growing:
 
     def __init__(self, *, math: Maths = "tex", images: Collection[str] = ()) -> None:
         self._asked, self._cheap = manner(math, images), manner(math, images, colours=False)
-        self._held = ""  # half of a pair (a CR, a surrogate) whose other half may come next
+        self._held = ""  # half of a pair whose other half may come next
         self._fresh: list[str] = []  # came since the last look
         self._tail, self._shown = "", ""  # what is not finished: its source and its HTML
         self._known: dict[str, Any] = {}  # addresses defined in finished blocks
@@ -86,9 +86,8 @@ class Growing:
 
     def feed(self, text: str) -> None:
         """Add text as it came; it may end anywhere, within a character too."""
-        text = self._held + text
-        self._held = text[-1:] if text[-1:] == "\r" or "\ud800" <= text[-1:] <= "\udbff" else ""
-        if whole := text.removesuffix(self._held):
+        whole, self._held = parted(self._held + text)
+        if whole:
             self._fresh.append(printable(whole))
 
     def take(self) -> tuple[list[str], str]:

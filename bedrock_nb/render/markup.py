@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import nh3
 from markdown_it import MarkdownIt
@@ -29,7 +29,7 @@ from bedrock_nb.errors import RequestError
 from bedrock_nb.render import tex
 from bedrock_nb.render.characters import escaped, printable, visible
 from bedrock_nb.render.coloured import STYLES, coloured
-from bedrock_nb.render.effort import Helpers
+from bedrock_nb.render.effort import bound
 
 __all__ = ["PARSER", "REL", "Manner", "Maths", "address", "cleaner", "host_of", "manner", "markdown"]
 
@@ -165,8 +165,7 @@ class _Markdown(MarkdownIt):
 
     def __init__(self) -> None:
         super().__init__("js-default", {"inline_definitions": True}, renderer_cls=_Renderer)
-        self.helpers: Any = Helpers()
-        self.block.ruler.at("table", self.helpers.table, {"alt": ["paragraph", "reference"]})
+        bound(self)
         # No space inside and no digit outside the dollars, else "$5 to $10" would be maths.
         spaces = {"allow_space": False, "allow_digits": False, "allow_blank_lines": False}
         # The plugin brings rules for rendering, which ours then replace.

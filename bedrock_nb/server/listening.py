@@ -44,6 +44,8 @@ _NO_HTTP2 = (
     "requestHandler: new NodeHttpHandler() of @smithy/node-http-handler."
 )
 
+#: Turns of the loop after which asyncio has made a connection of what it accepted.
+_TURNS = 4
 _UNKNOWN = "UnknownOperationException"
 _ERROR_SPACE = "http://internal.amazon.com/coral/com.amazon.bedrock/"
 
@@ -298,11 +300,11 @@ class _Watch:
 
     async def cut_off(self) -> None:
         """Abort whoever is left, and see each socket closed: the loop that would do it is about to end."""
-        for connection in list(self.connections):
-            connection.abort()
         for _ in range(200):
             if not self.connections:
                 break
+            for connection in list(self.connections):
+                connection.abort()
             await asyncio.sleep(0.005)
 
     async def run(self) -> None:
@@ -330,6 +332,12 @@ class Listener:
     async def close(self) -> None:
         """Stop listening and end the streams that are open."""
         self._watching.cancel()
+        # Who was let in just now becomes a connection first: asyncio forgets such a socket, and leaves it
+        # open, when it stops listening in between.
+        for socket in self._sockets.sockets:
+            asyncio.get_running_loop().remove_reader(socket.fileno())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         self._sockets.close()
         await self._runner.cleanup()
         await self._watch.cut_off()

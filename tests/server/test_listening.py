@@ -593,6 +593,28 @@ def test_a_server_with_many_open_streams_closes_cleanly():
         assert urlsplit(again.endpoint_url).port == port
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_who_is_let_in_while_a_server_closes_is_closed_too(turns):
+    """However many turns of the loop ago they were accepted: the client hears of it, no socket stays open."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    async def close() -> list[socket.socket]:
+        listener = await listen(answer, "127.0.0.1", 0)
+        clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(5)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await listener.close()
+        return clients
+
+    for client in asyncio.run(close()):
+        with client, suppress(ConnectionResetError):
+            client.settimeout(PATIENT)
+            assert client.recv(1) == b""
+    gc.collect()  # a socket left open would warn here, and warnings are errors
+
+
 def test_a_request_without_a_limit_is_waited_for():
     """A body read outside of a listener has all the time that it needs."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_nb import errors, eventstream, formats, metrics, models, otel, plot, render, server, stats
+    from bedrock_nb.aio import AsyncReply, astream
     from bedrock_nb.check import check
     from bedrock_nb.client import connect
     from bedrock_nb.compare import Comparison, compare
@@ -63,6 +64,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module that has it; None: the name is a module of its own.
 _PUBLIC: dict[str, str | None] = {
+    "AsyncReply": "aio",
     "BedrockNbError": "errors",
     "ChatPanel": "panel",
     "Comparison": "compare",
@@ -83,6 +85,7 @@ _PUBLIC: dict[str, str | None] = {
     "add_assistant_message": "content",
     "add_user_message": "content",
     "assistant": "content",
+    "astream": "aio",
     "audio": "content",
     "breakdown": "table",
     "bursts": "table",
@@ -129,6 +132,7 @@ _PUBLIC: dict[str, str | None] = {
 }
 
 __all__ = [
+    "AsyncReply",
     "BedrockNbError",
     "ChatPanel",
     "Comparison",
@@ -149,6 +153,7 @@ __all__ = [
     "add_assistant_message",
     "add_user_message",
     "assistant",
+    "astream",
     "audio",
     "breakdown",
     "bursts",

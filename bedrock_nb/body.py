@@ -98,6 +98,7 @@ class TappedBody:
         self.waited = 0.0  # the same of the latest read
         self.doubt = 0.0  # the same without a least time, and with what other threads may have taken
         self.tls = False  # then a read brings one record at most, which was sent in one piece
+        self.enough = False
         self.away: float | None = None  # how long nobody was reading, all in all; None: that is not known
         self.deadline: Deadline | None = None
         self._armed: float = inf  # timeout that the socket has now, seconds

@@ -10,11 +10,12 @@ connection is shut down. A plain call (Converse) goes the same way; all of its a
 from __future__ import annotations
 
 import contextvars
+import errno
 import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from math import inf
@@ -31,6 +32,7 @@ from bedrock_nb.errors import (
     ServerError,
     ServiceFault,
     ServiceUnavailableFault,
+    StreamTimeout,
     ThrottlingFault,
 )
 from bedrock_nb.events import MessageStart, StreamFault
@@ -41,7 +43,17 @@ from bedrock_nb.tap import calling, clock_of, envelope, install, tapped, timeout
 from bedrock_nb.timeouts import Deadline, Timeouts
 from bedrock_nb.whole import Whole, jsonable, plain_params
 
-__all__ = ["Calling", "Given", "Source", "backoff", "check_members"]
+__all__ = [
+    "RETRIED",
+    "Calling",
+    "Given",
+    "Source",
+    "backoff",
+    "check_members",
+    "given_up",
+    "gone",
+    "until_shown",
+]
 
 
 class Source(Protocol):
@@ -171,7 +183,7 @@ def backoff(attempt: int) -> float:
 
 
 #: What a stream may begin with and be asked again for.
-_RETRIED = (ThrottlingFault, ServiceUnavailableFault)
+RETRIED = (ThrottlingFault, ServiceUnavailableFault)
 
 
 class Calling:
@@ -233,9 +245,9 @@ class Calling:
             yield self.call.since(), 0, []
             arrivals = _read(body, self.call, recording, self._deadline)
             if attempt <= self._retries:
-                held, failed = _until_shown(arrivals)
+                held, failed = yield from until_shown(arrivals)
                 fault = failed and as_our_error(failed)
-                if isinstance(fault, _RETRIED):
+                if isinstance(fault, RETRIED):
                     self._give_up(recording, fault, attempt)
                     continue
                 yield from held
@@ -282,10 +294,7 @@ class Calling:
     def _why(self) -> Exception:
         if self._stopped:
             return ConnectionLost("The call was given up.")
-        error = self._deadline.error()
-        if self.call.refused:
-            error.what += f" Until then the service had answered {self.call.refused}, and boto3 tried again."
-        return error
+        return given_up(self._deadline, self.call.refused)
 
     def _run(self) -> None:
         """In a thread: what may block for long, and what nobody can interrupt."""
@@ -319,14 +328,7 @@ class Calling:
         return Whole(json.loads(body), t - self.call.t0, "wire")
 
     def _ours(self, err: BaseException) -> BaseException:
-        if isinstance(err, EndpointConnectionError) and _is_loopback(self.client):
-            gone = ServerError(
-                "The embedded server does not answer: it has gone away.",
-                remedy="Run `client = bedrock_nb.connect()` again, which starts one.",
-            )
-            gone.__cause__ = err
-            return gone
-        return self._why() if isinstance(err, Abandoned) else err
+        return self._why() if isinstance(err, Abandoned) else gone(self.client, err)
 
     def _give_up(self, recording: Recording, fault: ServiceFault, attempt: int) -> None:
         """Let a failed attempt go, note it, and wait before the next."""
@@ -370,8 +372,13 @@ class Calling:
             self._body.close()
 
 
-def _until_shown(arrivals: Iterator[Arrival]) -> tuple[list[Arrival], Exception | None]:
-    """Arrivals up to the first that shows anything of an answer; what failed before, if anything did."""
+def until_shown(
+    arrivals: Iterator[Arrival],
+) -> Generator[Arrival, None, tuple[list[Arrival], Exception | None]]:
+    """Hold arrivals back up to the first that shows anything of an answer: for each one without an event.
+
+    Returns those that are held, and what failed before, if anything did.
+    """
     held: list[Arrival] = []
     try:
         for arrival in arrivals:
@@ -379,16 +386,39 @@ def _until_shown(arrivals: Iterator[Arrival]) -> tuple[list[Arrival], Exception 
             faults = [event.error for event in events if isinstance(event, StreamFault)]
             held.append(arrival)
             if faults and all(isinstance(event, MessageStart | StreamFault) for event in events):
-                return held, faults[0] if isinstance(faults[0], _RETRIED) else None
+                return held, faults[0] if isinstance(faults[0], RETRIED) else None
             if any(not isinstance(event, MessageStart) for event in events):
                 break
+            yield arrival[0], arrival[1], []
     except Exception as err:
         return held, err
     return held, None
 
 
+def gone(client: Any, err: BaseException) -> BaseException:
+    """What a call failed with, or, if that was a connection to the embedded server, that there is none."""
+    if not isinstance(err, EndpointConnectionError) or not _is_loopback(client):
+        return err
+    if getattr(err.kwargs.get("error"), "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return err  # this process has too many open files
+    away = ServerError(
+        "The embedded server does not answer: it has gone away.",
+        remedy="Run `client = bedrock_nb.connect()` again, which starts one.",
+    )
+    away.__cause__ = err
+    return away
+
+
 def _is_loopback(client: Any) -> bool:
     return urlsplit(client.meta.endpoint_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def given_up(deadline: Deadline, refused: int) -> StreamTimeout:
+    """What a call that waited for its head until a limit is to raise."""
+    error = deadline.error()
+    if refused:
+        error.what += f" Until then the service had answered {refused}, and boto3 tried again."
+    return error
 
 
 def check_members(client: Any, params: Mapping[str, Any]) -> None:

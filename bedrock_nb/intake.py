@@ -76,6 +76,7 @@ class Body(Protocol):
     doubt: float
     tls: bool
     away: float | None
+    enough: bool  # set from outside: what was read is damaged, and no more is wanted
 
     def read(self) -> bytes:
         """The next bytes; nothing at the end. Sets ``t`` (seconds), ``number``, and what is late.
@@ -140,6 +141,7 @@ def wire_arrivals(body: Body, recording: Recording, deadline: Deadline | None = 
                 late[number], doubt = doubt, 0.0
         if deadline is not None and arrived:
             deadline.heard = body.t
+        body.enough = broken is not None
         yield body.t, number, arrived
         if broken is not None:
             raise broken
@@ -239,6 +241,7 @@ class Intake:
         *,
         journal: Journal | None = None,
         masked: bool | None = None,
+        begun: bool = True,
     ) -> None:
         self.recording, self.journal = recording, journal
         self.fold = Fold() if recording.keeps else Passing()
@@ -252,8 +255,15 @@ class Intake:
         self._source, self._close, self._since = source, close, since
         self._noted = -1  # the read of which the journal knows how late it was
         self._faults: list[Event] = []  # that ended the reply and came from no frame
-        audit.tell("began", recording)
         self.masked = settings.current().errors == "plain" if masked is None else masked
+        self._begun = False
+        if begun:
+            self.begin()
+
+    def begin(self) -> None:
+        """The call begins: from now on others are told of it. One that never does is nobody's business."""
+        self._begun = True
+        audit.tell("began", self.recording)
 
     def advance(self) -> list[Event]:
         """Take what the next network read brings; may be nothing yet. Sets ``done`` at the end."""
@@ -394,7 +404,8 @@ class Intake:
             try:
                 if self.journal is not None:
                     self.journal.end(self.recording)
-                audit.log(self.recording, error=self.error)
+                if self._begun:
+                    audit.log(self.recording, error=self.error)
             finally:
                 self.done = True  # last: who waits in another thread may look at the journal
 

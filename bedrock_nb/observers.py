@@ -20,7 +20,7 @@ from bedrock_nb.intake import Intake
 from bedrock_nb.message import Message
 
 if TYPE_CHECKING:
-    from bedrock_nb.reply import Reply
+    from bedrock_nb.answer import Answer
 
 __all__ = ["METHODS", "Audience", "Observer"]
 
@@ -33,7 +33,7 @@ class Observer:
     A reply that is cancelled ends in neither ``on_complete`` nor ``on_error``: whoever cancels it knows.
     """
 
-    def on_start(self, reply: Reply) -> None:
+    def on_start(self, reply: Answer) -> None:
         """The response's head is there, no event yet."""
 
     def on_event(self, event: Event) -> None:
@@ -77,7 +77,7 @@ class Audience:
         self._over = False  # the end was told
         self.seats: list[Seat] = []
 
-    def add(self, observer: Any, reply: Reply) -> None:
+    def add(self, observer: Any, reply: Answer) -> None:
         """Tell an observer that it starts, of what was, and from now on of what comes."""
         seat = Seat(observer)
         with self._guard:

@@ -12,85 +12,35 @@ out: a cut answer never looks like a whole one. `Reply.snapshot` never raises an
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, TypeVar
 
-from bedrock_nb import metrics, settings, structured
-from bedrock_nb.background import Kept, Pump, WhenFull, Window
+from bedrock_nb import structured
+from bedrock_nb.answer import Answer
+from bedrock_nb.asked import Keeping
+from bedrock_nb.background import Kept, Pump, Window
 from bedrock_nb.calling import Given, Source
-from bedrock_nb.check import check
-from bedrock_nb.errors import (
-    BedrockNbError,
-    FrameError,
-    RecordingError,
-    RequestError,
-    StreamError,
-    StructuredOutputError,
-)
+from bedrock_nb.errors import RequestError
 from bedrock_nb.events import Event, MessageComplete, Seam, StreamFault, TextDelta, ToolUse
-from bedrock_nb.eventstream import Frame, FrameDecoder
 from bedrock_nb.intake import Intake
-from bedrock_nb.journal import Journal, configured
-from bedrock_nb.message import Message
-from bedrock_nb.observers import METHODS, Audience, Observer
+from bedrock_nb.journal import configured
+from bedrock_nb.observers import Audience, Observer
 from bedrock_nb.recording import Recording, Unrecorded, recordings
 from bedrock_nb.timeouts import Timeouts
 from bedrock_nb.wire import to_botocore
 
-__all__ = ["Keeping", "Observer", "Reply"]
+__all__ = ["Observer", "Reply"]
 
 T = TypeVar("T")
 
 
-class Keeping(NamedTuple):
-    """What is kept of a reply, and how it is handed on; as `stream` documents it."""
-
-    labels: Mapping[str, Any] | None = None
-    journal: Any = None
-    durability: str | None = None
-    errors: str | None = None
-    record: bool = True
-    background: bool = False
-    buffer: int | None = None
-    when_full: WhenFull = "block"
-    schema: Any = None  # what `Reply.parsed` makes of the answer: as in `Request`
-
-    def check(self) -> None:
-        """Refuse what cannot work.
-
-        Raises
-        ------
-        RequestError
-            One of them cannot.
-        """
-        if self.labels is not None and not isinstance(self.labels, Mapping):
-            raise RequestError(
-                f"labels are of type {type(self.labels).__name__}; a dict is wanted.",
-                remedy="For example labels={'run': 3}.",
-            )
-        for name in ("errors", "durability"):  # None is what is configured
-            if getattr(self, name) is not None:
-                settings.check_choice(name, getattr(self, name))
-        settings.check_choice("when_full", self.when_full, get_args(WhenFull))
-        if not self.background and (self.buffer is not None or self.when_full != "block"):
-            raise RequestError(
-                "buffer and when_full are for replies in the background.",
-                remedy="Give background=True besides.",
-            )
-        whole = isinstance(self.buffer, int) and not isinstance(self.buffer, bool)
-        if self.buffer is not None and not (whole and self.buffer > 0):
-            raise RequestError(f"buffer is {self.buffer!r}; a whole number of events from 1 is wanted.")
-
-
-class Reply:
+class Reply(Answer):
     """A streamed answer: iterate it, iterate it again, look at it while it grows.
 
     Parameters
@@ -156,7 +106,7 @@ class Reply:
         call = source.call
         self.recording = kind(call.request, labels=keeping.labels, started=call.started)
         # A response that is there must not be lost because it cannot be journalled.
-        journal = configured(self.recording) if source.opened else self._journal_of_its_own(keeping)
+        journal = configured(self.recording) if source.opened else keeping.journal_of(self.recording)
         self._source, self._lock = source, threading.RLock()
         self._let_go = threading.Condition()  # notified when somebody has let go of the lock
         self._waiting = 0  # views that wait for that
@@ -190,12 +140,6 @@ class Reply:
             finalizer = weakref.finalize(self, _stop_own, os.getpid(), self._intake, source, self._pump)
             finalizer.atexit = False
             self._pump.start()
-
-    def _journal_of_its_own(self, keeping: Keeping) -> Journal | None:
-        asked = settings.current()
-        target = asked.journal if keeping.journal is None else keeping.journal
-        durability = keeping.durability or asked.durability
-        return None if target is None else Journal(target, self.recording, durability=durability)
 
     # -- views of the events -----------------------------------------------------------------------
 
@@ -269,21 +213,6 @@ class Reply:
         with self._let_go:
             self._let_go.notify_all()
 
-    def between(self, seq: int, end: int) -> list[Event]:
-        """Events from number ``seq`` on and before number ``end``, from memory."""
-        self._check_kept("event")
-        store = self._store
-        return store.since(seq, end)[0] if isinstance(store, Kept) else []
-
-    @property
-    def error(self) -> BedrockNbError | None:
-        """What ended the reply badly, so far; nothing is waited for or raised."""
-        return self._intake.error
-
-    def since(self) -> float:
-        """Seconds since the request was made, on the clock of the recording's times."""
-        return self._source.since()
-
     def _pull(self) -> tuple[list[Event], int]:
         """Read once more, in this thread, which holds the lock: what came, the number that follows it."""
         fresh = self._intake.advance()
@@ -346,101 +275,11 @@ class Reply:
             if not isinstance(event, ToolUse | MessageComplete | Seam | StreamFault):
                 yield to_botocore(event)
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames of the wire, with headers and payloads as they came.
-
-        Raises
-        ------
-        RecordingError
-            There are none to show: the reply is longer than 4 MiB, or was never on a wire we could read.
-        """
-        self._check_kept("frame")
-        with contextlib.suppress(StreamError):  # raised below, after what came
-            self.drain()
-        body = self.recording.body
-        if body is not None:
-            try:
-                yield from FrameDecoder().receive_data(body)
-            except FrameError as err:
-                yield from err.frames
-        elif len(self.recording):
-            raise RecordingError(
-                "The frames of this reply are not known.",
-                remedy="A plain call has none."
-                if self.recording.whole
-                else "They are kept up to 4 MiB, for clients of connect() or watch().",
-            )
-        self._intake.check()
-
     def map(self, function: Callable[[Event], T]) -> list[T]:
         """Call a function with every event as it arrives; return what it returned, as a list."""
         return [function(event) for event in self]
 
-    # -- observers ---------------------------------------------------------------------------------
-
-    def on(self, observer: Any) -> Reply:
-        """Tell an observer what happens, whoever reads the reply; events that came before are told first.
-
-        Parameters
-        ----------
-        observer : Observer
-            Or any object with some of its methods. One that raises is dropped with a warning: the reply
-            goes on.
-
-        Returns
-        -------
-        Reply
-            This one.
-        """
-        if not any(callable(getattr(observer, name, None)) for name in METHODS):
-            raise RequestError(
-                f"A {type(observer).__name__} observes nothing.",
-                remedy=f"Give an object with one of the methods {', '.join(METHODS)}; see Observer.",
-            )
-        try:
-            self._audience.add(observer, self)
-        finally:
-            self.settle()
-        return self
-
     # -- what it adds up to ------------------------------------------------------------------------
-
-    @property
-    def snapshot(self) -> Message:
-        """The message so far, open blocks included. Never waits, never raises."""
-        return self._intake.fold.snapshot
-
-    @property
-    def message(self) -> Message:
-        """The whole message: reads what is left, and raises if the reply failed.
-
-        Of a reply that you cancelled it is what came until then; ``status`` says so.
-        """
-        self._check_kept("message")
-        self.drain()
-        return self.snapshot
-
-    def _check_kept(self, what: str) -> None:
-        if not self.recording.keeps:
-            raise RequestError(
-                f"There is no {what}: this reply is not kept (record=False).",
-                remedy="Take what you need from its events as they come, or leave record=False out.",
-            )
-
-    @property
-    def text(self) -> str:
-        """All visible text of the whole message."""
-        return self.message.text
-
-    @property
-    def schema(self) -> Any:
-        """What was asked for as ``schema=``; None if nothing was."""
-        return self._schema
-
-    @property
-    def partial_json(self) -> Any:
-        """The value of an answer in JSON as far as it has come, or None. Never waits, never raises."""
-        return structured.partial(self.snapshot.text, whole=self.status == "complete")
 
     @property
     def partials(self) -> Iterator[Any]:
@@ -451,48 +290,8 @@ class Reply:
         """
         return structured.growing(self.text_stream)
 
-    @property
-    def parsed(self) -> Any:
-        """The value of the whole answer in JSON: reads what is left.
-
-        Returns
-        -------
-        object
-            Of the class that was given as ``schema``; a plain value if none was.
-
-        Raises
-        ------
-        StructuredOutputError
-            The answer is not whole JSON, or does not fit the class.
-        """
-        text = self.text
-        stopped = "cancelled" if self.status == "cancelled" else self.stop_reason
-        try:
-            return structured.parsed(text, structured.validator_of(self._schema), stopped=stopped)
-        except StructuredOutputError as err:
-            err.reply = self
-            raise
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        """Token counts in Bedrock's own names."""
+    def _finish(self) -> None:
         self.drain()
-        return self._intake.fold.usage
-
-    @property
-    def stop_reason(self) -> str | None:
-        """Why the message stopped: ``end_turn``, ``tool_use``, ``max_tokens`` …"""
-        self.drain()
-        return self._intake.fold.stop_reason
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """Every number of `metrics.METRICS` for this reply; None where it has none.
-
-        Like every view it raises if the reply failed: ``bedrock_nb.summary(reply)`` shows what is known then.
-        """
-        self.drain()
-        return metrics.measure(self.recording)
 
     def drain(self) -> Reply:
         """Read to the end; raise what ended the reply if it failed."""
@@ -501,38 +300,12 @@ class Reply:
         self._intake.check()
         return self
 
-    @property
-    def problems(self) -> list[str]:
-        """What is not as it should be: of the protocol (see `check`), the measurement, the journal."""
-        return [*self.recording.problems, *map(str, check(self.recording))]
-
-    @property
-    def journal(self) -> Path | None:
-        """The file that this reply is journalled in, if there is one."""
-        journal = self._intake.journal
-        return None if journal is None else journal.path
-
-    @property
-    def envelope(self) -> dict[str, Any]:
-        """What the response said before any event: request id, status, retries, date, content type."""
-        return self.recording.envelope
-
-    @property
-    def status(self) -> str:  # not Status: jedi, which completes names in notebooks, fails on Literal
-        """``streaming``, then one of ``complete``, ``cancelled``, ``incomplete``, ``error``."""
-        return self.recording.status
-
     # -- ending ------------------------------------------------------------------------------------
 
     def cancel(self) -> None:
         """Stop: close the connection, keep what came. From any thread; once is enough."""
         _stop(self._intake, self._source, self._pump)
         self.settle()
-
-    @property
-    def masked(self) -> bool:
-        """Whether its errors hold nothing of the provider's words."""
-        return self._intake.masked
 
     def settle(self, *, wait: bool = False) -> None:
         """End the reply if it was cancelled. If somebody is in there, they do it when they come out.
@@ -553,30 +326,6 @@ class Reply:
             if self._pump is not None:
                 self._pump.wake()
 
-    def close(self) -> None:
-        """Let the connection go; a reply that was not read to its end counts as cancelled."""
-        self.cancel()
-
-    def resume(self, client: Any = None, **options: Any) -> Reply:
-        """Take an answer up again that broke off; see `bedrock_nb.resume`.
-
-        Parameters
-        ----------
-        client : boto3 bedrock-runtime client, optional
-            By default the one that was asked first.
-        **options
-            As `bedrock_nb.resume` takes them.
-        """
-        import bedrock_nb
-
-        client = client if client is not None else getattr(self._source, "client", None)
-        if client is None:
-            raise RequestError(
-                "This reply was made from a response, so its client is not known.",
-                remedy="Name it: reply.resume(client).",
-            )
-        return bedrock_nb.resume(client, self, **options)
-
     def __enter__(self) -> Reply:
         return self
 
@@ -584,27 +333,6 @@ class Reply:
         self, kind: type[BaseException] | None, err: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        stop = self._intake.fold.stop_reason
-        return (
-            f"<Reply {self.recording.model}: {self.status}{f', {stop}' if stop else ''}, "
-            f"{len(self.recording)} events, {len(self.snapshot.text)} characters>"
-        )
-
-    def _repr_html_(self) -> str:
-        from bedrock_nb import render  # late: only notebooks need Markdown and the sanitiser
-
-        # No times: a saved notebook compares equal when it is run again. No text: `live` shows that.
-        return render.card(
-            "Reply",
-            {
-                "model": self.recording.model,
-                "status": ", ".join(filter(None, (self.status, self._intake.fold.stop_reason))),
-                "events": str(len(self.recording)),
-                "output tokens": str(self._intake.fold.usage.get("outputTokens", "")),
-            },
-        )
 
 
 def _stop_own(pid: int, intake: Intake, source: Source, pump: Pump) -> None:

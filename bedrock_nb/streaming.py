@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bedrock_nb import models
+from bedrock_nb.answer import Answer
+from bedrock_nb.asked import Keeping, asked
 from bedrock_nb.background import WhenFull
 from bedrock_nb.calling import Calling
 from bedrock_nb.errors import RequestError
 from bedrock_nb.options import split
 from bedrock_nb.recording import Recording
-from bedrock_nb.reply import Keeping, Reply
+from bedrock_nb.reply import Reply
 from bedrock_nb.request import Request, as_request
 from bedrock_nb.resuming import How, Resumed
 from bedrock_nb.tap import check_client, timeouts_of
-from bedrock_nb.whole import streams
 
 __all__ = ["chat", "resume", "stream"]
 
@@ -133,41 +133,8 @@ def stream(
     RecordingError
         The journal cannot be opened; nothing was sent.
     """
-    check_client(client, "stream")
-    given = {
-        "model": model,
-        "system": system,
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stop": stop,
-        "tools": tools,
-        "tool_choice": tool_choice,
-        "guardrail": guardrail,
-        "guardrail_mode": guardrail_mode,
-        "guardrail_trace": guardrail_trace,
-        "schema": schema,
-        "effort": effort,
-        "service_tier": service_tier,
-        "latency": latency,
-        "prompt_variables": prompt_variables,
-        "metadata": metadata,
-        "thinking": thinking,
-        "additional": additional,
-        "response_fields": response_fields,
-    }
-    request = as_request(prompt, {k: v for k, v in given.items() if v is not None}, converse_kwargs)
-    keeping = Keeping(
-        labels, journal, durability, errors, record, background, buffer, when_full, request.schema
-    )
-    keeping.check()
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise RequestError(f"retries is {retries!r}; a whole number from 0 is wanted.")
-    limits = timeouts_of(client).but(first_event_timeout, idle_timeout, total_timeout)
-    asked = request.to_kwargs()
-    models.check(asked)
-    source = Calling(client, asked, limits, retries=retries, streaming=streams(asked, streaming))
-    return Reply.from_source(source, keeping, made)
+    wanted = asked("stream", locals())
+    return Reply.from_source(Calling(client, **wanted.call), wanted.keeping, made)
 
 
 def chat(client: Any, messages_or_prompt: Any = None, **settings: Any) -> str:
@@ -208,7 +175,7 @@ def chat(client: Any, messages_or_prompt: Any = None, **settings: Any) -> str:
 
 def resume(
     client: Any,
-    source: Reply | Recording | str | os.PathLike[str] | None = None,
+    source: Answer | Recording | str | os.PathLike[str] | None = None,
     *,
     how: How = "auto",
     first_event_timeout: float | None = None,
@@ -231,7 +198,7 @@ def resume(
     Parameters
     ----------
     client : boto3 bedrock-runtime client
-    source : Reply, Recording, or path of a recording
+    source : Reply, AsyncReply, Recording, or path of a recording
         What broke off; it must be given.
     how : {"auto", "continue", "restart"}
         "auto" tries to continue, and restarts where that cannot be or the service refuses.
@@ -258,8 +225,8 @@ def resume(
             "There is nothing to resume.",
             remedy="Give the reply that broke off, its recording, or the path of its journal.",
         )
-    schema = source.schema if isinstance(source, Reply) else None
-    if isinstance(source, Reply):
+    schema = source.schema if isinstance(source, Answer) else None
+    if isinstance(source, Answer):
         source.settle(wait=True)
         errors = errors or ("plain" if source.masked else None)
     before = source if isinstance(source, Recording) else getattr(source, "recording", None)

@@ -28,6 +28,7 @@ __all__ = [
     "check_client",
     "clock_of",
     "envelope",
+    "forget",
     "install",
     "tapped",
     "timeouts_of",
@@ -166,6 +167,12 @@ def calling(call: Call) -> None:
     """Let the next ``converse_stream`` or ``converse`` of this thread be this call."""
     _local.expected = call
     call.serving.here()
+
+
+def forget() -> None:
+    """No call is this thread's any more: what boto3 made ready here is sent by somebody else."""
+    _local.expected = _local.call = _local.body = None
+    Serving.nowhere()
 
 
 def _hook(emitter: Any, clock: Callable[[], float]) -> None:

@@ -77,14 +77,17 @@ class Deadline:
     ----------
     heard : float or None
         When the latest whole event came. An attribute and no method: it is set for every event.
+    back : float
+        When waiting was taken up again, by who reads events later than they come: silence counts from then.
     """
 
-    __slots__ = ("_away", "_away_after", "_begin", "_end", "_since", "heard", "timeouts")
+    __slots__ = ("_away", "_away_after", "_begin", "_end", "_since", "back", "heard", "timeouts")
 
     def __init__(self, timeouts: Timeouts, since: Callable[[], float]) -> None:
         self.timeouts, self._since, self._begin = timeouts, since, since()
         self._end = self._begin + timeouts.total
         self.heard: float | None = None
+        self.back = -math.inf
         self._away = 0.0  # time in which nobody waited …
         self._away_after: float | None = None  # … after this event
 
@@ -107,7 +110,7 @@ class Deadline:
         away = self._away if self._away_after == self.heard else 0.0
         if self.heard is None:
             return self._begin + self.timeouts.first_event + away, "first_event"
-        return self.heard + self.timeouts.idle + away, "idle"
+        return max(self.heard, self.back) + self.timeouts.idle + away, "idle"
 
     def error(self) -> StreamTimeout:
         """What to raise now that a limit is reached."""

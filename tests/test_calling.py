@@ -12,6 +12,7 @@ from botocore.config import Config
 
 import bedrock_nb as nb
 from bedrock_nb import errors
+from bedrock_nb.asked import Keeping
 from bedrock_nb.calling import Calling, backoff
 from bedrock_nb.errors import (
     ConnectionFailed,
@@ -23,7 +24,7 @@ from bedrock_nb.errors import (
     TotalTimeout,
 )
 from bedrock_nb.events import MessageStart, StreamFault, TextDelta
-from bedrock_nb.reply import Keeping, Reply
+from bedrock_nb.reply import Reply
 from bedrock_nb.server import loopback_client
 from tests.chatting import wait_for
 from tests.wire_server import GOOD, GOOD_TEXT, LIMIT, Answer, answer, ask, frames_of, refusal

@@ -87,6 +87,18 @@ def test_time_in_which_nobody_waits_does_not_count():
     assert (deadline.left(), deadline.error().limit_s) == (-10, 50)
 
 
+def test_events_that_are_read_late_are_no_silence():
+    """Who comes back finds what came long ago; how long nothing came counts from then on."""
+    clock = Clock()
+    deadline = Deadline(Timeouts(10, 2, 50), clock)
+    clock.now += 30
+    deadline.back = clock.now
+    deadline.heard = clock.now - 29
+    assert deadline.left() == 2
+    deadline.heard = clock.now + 1
+    assert deadline.left() == 3
+
+
 # -- on the wire -----------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import bedrock_nb as nb
 from bedrock_nb import errors, models, tap
+from bedrock_nb.asked import Keeping
 from bedrock_nb.assembly import fold
 from bedrock_nb.calling import Calling
 from bedrock_nb.connection import SETUP
@@ -35,7 +36,7 @@ from bedrock_nb.events import (
 )
 from bedrock_nb.message import ToolUseBlock
 from bedrock_nb.plot.data.parts import dissect
-from bedrock_nb.reply import Keeping, Reply
+from bedrock_nb.reply import Reply
 from bedrock_nb.server import BedrockServer, Latency
 from bedrock_nb.whole import events_of, jsonable, streams
 from bedrock_nb.wire import from_wire, to_wire

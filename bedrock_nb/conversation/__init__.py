@@ -20,6 +20,7 @@ from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from bedrock_nb import models, render
+from bedrock_nb.asked import Keeping
 from bedrock_nb.calling import check_members
 from bedrock_nb.content import as_turn, user
 from bedrock_nb.conversation import history, saved
@@ -35,7 +36,7 @@ from bedrock_nb.lines import as_path, why
 from bedrock_nb.message import Message
 from bedrock_nb.observers import METHODS
 from bedrock_nb.recording import Recording
-from bedrock_nb.reply import Keeping, Reply
+from bedrock_nb.reply import Reply
 from bedrock_nb.request import Request, as_request
 from bedrock_nb.settings import Settings
 from bedrock_nb.streaming import stream

@@ -347,7 +347,7 @@ def test_pairing_takes_the_differences_between_prompts_out():
             {"a": [0.1, 0.2, 0.3], "b": [0.7, 0.8, 0.9]},
             {},
             [
-                "By the interval b is slower than a, but whether they differ stays open",
+                "Whether b and a differ stays open",
                 "; 3 replies each cannot give a p below 0.05, so the test cannot decide.",
                 "cannot give a p below 0.05, however far apart they lie: b.",
                 "narrow",
@@ -385,10 +385,10 @@ def test_the_sentence_claims_what_the_table_shows(conditions, options, words):
 
 
 def test_pairs_that_are_too_few_for_the_test_are_told_in_the_sentence():
-    """The interval leaves out 0, and five pairs never make a p below 0.05: that is why it stays open."""
+    """The interval leaves out 0, and five pairs never make a p below 0.05: so it stays open."""
     data = table(a=[0.5, 0.6, 0.7, 0.8, 0.9], b=[0.6, 0.71, 0.83, 0.94, 1.01])
     said = compare(data, paired_by="prompt", **QUICK).sentence
-    assert said.startswith("By the interval b is slower than a, but whether they differ stays open")
+    assert said.startswith("Whether b and a differ stays open")
     assert said.endswith("5 pairs cannot give a p below 0.05, so the test cannot decide.")
 
 
@@ -432,6 +432,16 @@ def test_the_result_is_not_as_dim_as_the_notes():
     shown = found._repr_html_()
     assert f"<p>{found.sentence}</p>" in shown
     assert f"<p>{found.notes[0]}" not in shown
+
+
+def test_a_baseline_that_is_named_stands_first():
+    """The others keep their order; ``order`` says where each condition stands by appearance."""
+    replies = [reply(0.5, k=k) for k in "cab"]
+    found = compare(replies, by="k", baseline="b", **QUICK)
+    assert (found.table["k"].tolist(), found.order) == (["b", "c", "a"], (2, 0, 1))
+    assert found.table["baseline"].tolist() == [True, False, False]
+    assert repr(found).splitlines()[1].startswith("b ")
+    assert compare(replies, by="k", **QUICK).order == (0, 1, 2)
 
 
 @pytest.mark.parametrize("baseline", [8, "8", "k 8"])

@@ -514,6 +514,7 @@ def test_replies_without_the_number_are_counted(plot):
         (lambda t: nb.plot.compare(t, metric="status"), "which is no number"),
         (lambda t: nb.plot.compare(t, metric=["ttft_s", "e2e_s"]), "a picture compares one column"),
         (lambda t: nb.plot.compare(t, baseline="nobody"), "no condition 'nobody'"),
+        (lambda t: nb.plot.compare(t, "status", comparison=compared(t)), "not one of these replies"),
         (lambda t: nb.plot.load(t, "nothing"), "no column 'nothing'"),
         (lambda t: nb.plot.load(t, "model"), "which is no number"),
         (lambda t: nb.plot.heatmap(t, "nothing"), "no column 'nothing'"),
@@ -640,11 +641,13 @@ def test_more_conditions_than_can_be_told_apart_are_said():
 # -- compare -----------------------------------------------------------------------------------------
 
 
-def test_a_row_shows_values_estimate_interval_and_difference():
+@pytest.mark.parametrize(("baseline", "order"), [(None, ["small", "big"]), ("big", ["big", "small"])])
+def test_a_row_shows_values_estimate_interval_and_difference(baseline, order):
     """Dots are all values, the bar is the interval and the words are the numbers of `nb.compare`."""
     table = replies(30)
-    ax = nb.plot.compare(table)
-    made, sentence = compared(table)
+    found = compared(table, baseline=baseline)
+    made, sentence = found
+    ax = nb.plot.compare(table, comparison=found) if baseline else nb.plot.compare(table)
     for number, row in made.iterrows():
         drawn = np.concatenate([artist.get_xdata() for artist in part(ax, f"dots:{number}")])
         assert sorted(drawn) == pytest.approx(sorted(table["ttft_s"][table["model"] == row["model"]]))
@@ -652,10 +655,10 @@ def test_a_row_shows_values_estimate_interval_and_difference():
         assert list(part(ax, f"estimate:{number}")[0].get_xdata()) == [row["estimate"]]
         assert f"{row['estimate'] * 1000:.0f} ms, n = 30" in part(ax, f"label:{number}")[0].get_text()
     assert "baseline" in part(ax, "label:0")[0].get_text()
-    assert f"+{made['diff'][1] * 1000:.0f} ms" in part(ax, "label:1")[0].get_text()
+    assert f"{made['diff'][1] * 1000:+.0f} ms" in part(ax, "label:1")[0].get_text()
     assert list(part(ax, "baseline")[0].get_xdata()) == [made["estimate"][0]] * 2
     assert said(ax).replace("\n", " ").startswith(sentence[:60])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["small", "big"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == order
 
 
 def test_outliers_and_warm_up_are_shown():

@@ -38,6 +38,8 @@ class Comparison:
     notes : tuple of str
         What else there is to know, in words of the same kind: replies without the number, warm-up, too few
         values, what the p-values mean.
+    order : tuple of int
+        The conditions as their rows stand in the table, by their places in the order of appearance.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Comparison:
         said: Sequence[str],
         notes: Sequence[str],
         cells: tuple[list[str], list[list[str]]],
+        order: Sequence[int] = (),
     ) -> None:
         self.table, self.sentence, self.notes = table, " ".join(said), tuple(notes)
+        self.order = tuple(order)
         self._said, self._cells = said, cells
 
     def __iter__(self) -> Iterator[Any]:
@@ -92,7 +96,7 @@ def compare(
         A DataFrame is one of `bedrock_nb.summary`, or any other with a row per reply.
     by : str or list of str
         Columns whose values make a condition; labels are columns. Conditions stand in order of appearance,
-        numbers by size; a missing value is a condition, too.
+        numbers by size, but a baseline that is named stands first; a missing value is a condition, too.
     metric : str or list of str
         Columns of numbers to compare; ``"ttft"`` is ``"ttft_s"``.
     baseline : optional
@@ -146,7 +150,9 @@ def compare(
     found = samples(table, opened, names, warmup)
     options = {"confidence": confidence, "method": method, "resamples": resamples, "seed": seed}
     base = _base(found, baseline)
-    rows = measured(found, metrics, base, paired_by=keys, statistic=statistic, test=test, options=options)
+    order = [base, *(place for place in range(len(found)) if place != base)]
+    found = [found[place] for place in order]
+    rows = measured(found, metrics, 0, paired_by=keys, statistic=statistic, test=test, options=options)
     more = notes(
         rows,
         confidence=confidence,
@@ -155,14 +161,19 @@ def compare(
         chosen=baseline is not None,
         labels=[name for name in labels(table) if name not in (*names, *metrics)] if len(found) == 1 else [],
     )
-    return _found(rows, names, word, confidence, more)
+    return _found(rows, names, word, confidence, more, order)
 
 
 def _found(
-    rows: Sequence[Row], names: Sequence[str], word: str, confidence: float, more: Sequence[str]
+    rows: Sequence[Row],
+    names: Sequence[str],
+    word: str,
+    confidence: float,
+    more: Sequence[str],
+    order: Sequence[int] = (),
 ) -> Comparison:
     said = words.sentences(rows, statistic=word, confidence=confidence)
-    return Comparison(table_of(rows, names, word), said, more, words.cells(rows, word, confidence))
+    return Comparison(table_of(rows, names, word), said, more, words.cells(rows, word, confidence), order)
 
 
 def _base(found: Sequence[Sample], baseline: Any) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "counted",
     "listed",
     "of_differences",
+    "of_numbers",
     "of_values",
     "p_words",
     "percent",
@@ -68,9 +69,13 @@ def _largest(values: Sequence[float]) -> float:
 
 def _scale(rows: Sequence[Row], known: Sequence[float]) -> Scale:
     """Three figures for the largest of the known numbers; milliseconds if all of the metric are below 1 s."""
-    unit, of_all = unit_of(rows[0].metric), _largest([*_values(rows), *_differences(rows)])
+    return of_numbers(unit_of(rows[0].metric), known, _largest([*_values(rows), *_differences(rows)]))
+
+
+def of_numbers(unit: str, known: Sequence[float], of_all: float | None = None) -> Scale:
+    """For any numbers in that unit; ``of_all`` is the largest of all that are told with them."""
     largest, factor, word = _largest(known), 1.0, _PLURAL.get(unit, unit)
-    if unit in ("s", "s/token") and 0 < of_all < 0.9995:
+    if unit in ("s", "s/token") and 0 < (largest if of_all is None else of_all) < 0.9995:
         factor, word = 1000.0, f"m{unit}"
     if not largest or (factor == 1 and all(value == int(value) for value in known)):
         return Scale(factor, 0, word)

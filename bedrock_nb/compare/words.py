@@ -196,7 +196,7 @@ def _verdict(row: Row, base: Row, found: Difference, confidence: float, scale: S
     if by_interval and least_p(row) > 1 - confidence:
         sizes = _sizes(found, paired=row.pairs is not None)
         why = f"{sizes} cannot give a p below {1 - confidence:.2g}, so the test cannot decide"
-        return f"By the interval {who} is {way}, but whether they differ stays open", why
+        return still_open, why  # of so few the interval, too, says little
     if by_interval:
         return f"By the interval {who} is {way}, but that stays open", "the test does not agree"
     if by_test:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from bedrock_nb.compare import Comparison
 from bedrock_nb.compare import compare as compared
 from bedrock_nb.compare.samples import Sample, columns, replies, samples
 from bedrock_nb.compare.scales import unbroken
@@ -65,6 +66,7 @@ def compare(
     metric: str = "ttft_s",
     *,
     ax: Axes | None = None,
+    comparison: Comparison | None = None,
     **options: Any,
 ) -> Axes:
     """Conditions compared: every value as a dot, the estimate with its interval, and the verdict in words.
@@ -82,6 +84,9 @@ def compare(
     ax : matplotlib Axes, optional
         Where to draw; by default a new figure, 10 inches wide and as high as its rows need. Words are placed
         for the size that the axes have now.
+    comparison : Comparison, optional
+        What `bedrock_nb.compare` found in the same source, by the same ``by`` and ``metric`` and with the
+        same options: then it is drawn, and not worked out again.
     **options
         Handed on to `bedrock_nb.compare`: ``baseline``, ``paired_by``, ``statistic``, ``confidence``,
         ``warmup``, ``seed``.
@@ -99,7 +104,8 @@ def compare(
     Raises
     ------
     RequestError
-        What `bedrock_nb.compare` refuses; more than one metric; ``ax`` is something else.
+        What `bedrock_nb.compare` refuses; more than one metric; ``ax`` is something else; the comparison is
+        one of something else.
 
     Examples
     --------
@@ -123,9 +129,14 @@ def compare(
     title = f"{_statistic(options)}{unit.words} by {', '.join(map(short, names))}"
     if not np.isfinite(values).any():
         return blank(axes(ax), title, nothing(table, values, metric))
-    made = compared(source, by=by, metric=metric, **options)
+    made = comparison if comparison is not None else compared(source, by=by, metric=metric, **options)
     found = samples(table, opened, names, options.get("warmup", 0))
-    lines = _lines(made.table, found, table, values, names, unit)
+    if len(made.table) != len(found) or set(made.table["metric"]) != {metric}:
+        raise RequestError(
+            f"The comparison is not one of these replies in {metric}.",
+            remedy="Give the one that bedrock_nb.compare made of them, or leave comparison= out.",
+        )
+    lines = _lines(made, found, table, values, names, unit)
     lost = lacking(table, values, metric)
     notes = [f"{lost}." if lost else "", *_keys(lines, options.get("confidence", 0.95))]
     if len(lines) > _MOST:
@@ -163,7 +174,7 @@ def _statistic(options: dict[str, Any]) -> str:
 
 
 def _lines(
-    made: pd.DataFrame,
+    made: Comparison,
     found: Sequence[Sample],
     table: pd.DataFrame,
     values: NDArray[np.float64],
@@ -171,8 +182,9 @@ def _lines(
     unit: Quantity,
 ) -> list[_Row]:
     """A row for each condition, in the order of the comparison."""
-    lines = []
-    for part, sample, (_, record) in zip(conditions(table, names), found, made.iterrows(), strict=True):
+    lines, parts = [], conditions(table, names)
+    for place, (_, record) in zip(made.order, made.table.iterrows(), strict=True):
+        part, sample = parts[place], found[place]
         mine = values[sample.rows.index]
         before = values[np.setdiff1d(part.rows, sample.rows.index)]
         mine = mine[~np.isnan(mine)]

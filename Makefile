@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 # The tests that mostly wait for processes of their own.
-PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py
+PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py tests/test_workers.py
 # The three parts of the tests; beside .venv's stamps what each printed, and a mark for each that failed.
 PART_here := tests $(addprefix --ignore=,$(PROCESSES))
 PART_beside := $(PROCESSES)

@@ -25,7 +25,7 @@ from bedrock_nb.errors import BedrockNbError, RecordingError
 if TYPE_CHECKING:
     from bedrock_nb.recording import Recording
 
-__all__ = ["dumped", "load", "save", "write_chunks", "write_text"]
+__all__ = ["dumped", "load", "loaded", "save", "write_chunks", "write_text"]
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -154,6 +154,11 @@ def load(path: str | os.PathLike[str], kind: type[Recording]) -> Recording:
             if source.is_dir()
             else f"Check the name. {lines.WHAT_IT_IS}",
         ) from None  # as above
+
+
+def loaded(data: bytes, name: str, kind: type[Recording]) -> Recording:
+    """The recording that `dumped` wrote; ``name`` is for error messages."""
+    return _read(io.BytesIO(data), name, kind)
 
 
 def _read(file: BinaryIO, name: str, kind: type[Recording]) -> Recording:

@@ -538,3 +538,15 @@ def test_what_is_told_to_programs_can_be_sent(client):
     """Half of a surrogate pair in a label, which no message could hold, is replaced."""
     reply = nb.stream(client, "hello", labels={"name": "\ud800"}).drain()
     assert heads([reply])[0].endswith("name \ufffd")
+
+
+def test_a_bar_is_text_below_its_cell_and_then_gone(kernel):
+    """A notebook's bar is no widget, which a saved notebook could not show; at its end it leaves nothing."""
+    _, client = kernel
+    said = "from bedrock_nb.folder.progress import opened\nwith opened(total=2) as bar:\n    bar.update(2)"
+    messages = run(client, f"{said}\n    bar.refresh()")
+    shown = [one["data"] for kind in ("display_data", "update_display_data") for one in of(kind, messages)]
+    assert any("2/2" in data["text/plain"] for data in shown)
+    assert all(set(data) == {"text/plain"} for data in shown)
+    assert shown[-1] == {"text/plain": ""}
+    assert not printed(messages)

@@ -7,6 +7,10 @@ import io
 import os
 import signal
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+
 import pytest
 
 import bedrock_nb as nb
@@ -94,6 +98,19 @@ def test_the_winner_is_the_best_of_the_complete(client):
 
 
 @pytest.mark.parametrize(
+    ("kind", "lines"),
+    [("timeline", {"line:0:text", "line:1:text"}), ("ecdf", {"line:0", "line:1"})],
+)
+def test_a_race_can_be_drawn(client, kind, lines, closed_figures):
+    """By default how the answers grew; plots with conditions have the racers as theirs."""
+    race, _ = shown(client, "Hello", ["nova_micro", "nova_pro"], show=False)
+    ax = race.plot() if kind == "timeline" else race.plot(kind)
+    assert lines <= {line.get_gid() for line in ax.lines}
+    with pytest.raises(RequestError, match="Did you mean timeline"):
+        race.plot("timelines")
+
+
+@pytest.mark.parametrize(
     ("models", "settings", "match"),
     [
         (None, {}, "between 1 and 6 racers; these are 0"),
@@ -105,20 +122,18 @@ def test_the_winner_is_the_best_of_the_complete(client):
         (["nova_micro", "nova_pro"], {"settings": [{}, {"temperature": 7}]}, "temperature is 7"),
     ],
 )
-def test_a_race_that_cannot_be_is_refused(client, models, settings, match):
+def test_a_race_that_cannot_be_is_refused(client, recordings, models, settings, match):
     """The message says what is wanted, and nobody runs on alone."""
-    before = len(nb.recordings)
     with pytest.raises(RequestError, match=match):
         nb.race(client, "Hello", models, **settings)
-    wait_for(lambda: all(recording.status != "streaming" for recording in nb.recordings[before:]))
+    wait_for(lambda: all(recording.status != "streaming" for recording in recordings))
 
 
-def test_an_interrupt_cancels_every_racer():
+def test_an_interrupt_cancels_every_racer(recordings):
     """Also where nothing is shown."""
-    before = len(nb.recordings)
 
     def interrupt() -> None:
-        wait_for(lambda: [len(recording) for recording in nb.recordings[before:]] == [2, 2])
+        wait_for(lambda: [len(recording) for recording in recordings] == [2, 2])
         os.kill(os.getpid(), signal.SIGINT)
 
     with BedrockServer(faults=faults.stall(after=2), latency=INSTANT) as server:
@@ -126,5 +141,5 @@ def test_an_interrupt_cancels_every_racer():
         in_thread(interrupt)
         with pytest.raises(KeyboardInterrupt):
             nb.race(client, "Hello", ["nova_micro", "nova_pro"], show=False)
-        mine = nb.recordings[before:]
+        mine = list(recordings)
         wait_for(lambda: [recording.status for recording in mine] == ["cancelled"] * 2)

@@ -8,7 +8,8 @@ the race with its status: nothing is raised for it, for the others are what one 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, overload
 
@@ -23,6 +24,7 @@ from bedrock_nb.streaming import stream
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["Race", "race"]
 
@@ -93,6 +95,42 @@ class Race(Sequence[Reply]):
             )
         pick = min if known.better == "less" else max
         return pick(values, key=lambda each: each[0])[1]
+
+    def plot(self, kind: str = "timeline", **options: Any) -> Axes:
+        """Draw the race: by default how the answers grew, each from its own request on.
+
+        Parameters
+        ----------
+        kind : str
+            A plot of `bedrock_nb.plot`: ``"waterfall"`` with ``align="clock"`` has all racers on one clock,
+            ``"compare"`` and ``"ecdf"`` have them as conditions.
+        **options
+            Its arguments besides the replies. ``by`` is the racer, where the plot has conditions.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        RequestError
+            There is no such plot, or it shows something else than several replies.
+
+        Examples
+        --------
+        >>> ax = nb.race(client, "hello", ["nova_micro", "nova_pro"]).plot()  # doctest: +SKIP
+        """
+        from bedrock_nb import plot  # late: matplotlib
+
+        if kind not in plot.__all__:
+            raise RequestError(
+                f"There is no plot {kind!r:.80}.",
+                remedy=f"{close(kind, plot.__all__)}There are: {', '.join(plot.__all__)}.",
+            )
+        draw: Callable[..., Axes] = getattr(plot, kind)
+        if "by" in inspect.signature(draw).parameters:
+            options = {"by": "racer", **options}
+        return draw(self, **options)
 
     def __repr__(self) -> str:
         lines = (f"\n  {name}: {', '.join(filter(None, row))}" for name, *row in self._rows())
@@ -184,8 +222,7 @@ def _racers(models: Any, settings: Any, shared: Mapping[str, Any]) -> list[tuple
     RequestError
         There are none, or too many, or they would be asked with what is settled.
     """
-    chosen = [models] if isinstance(models, str) else list(models or ())
-    variants = [settings] if isinstance(settings, Mapping) else list(settings or ())
+    chosen, variants = _several(models, str), _several(settings, Mapping)
     for what, given, kind in (("models", chosen, str), ("settings", variants, Mapping)):
         for one in given:
             if not isinstance(one, kind):
@@ -207,6 +244,13 @@ def _racers(models: Any, settings: Any, shared: Mapping[str, Any]) -> list[tuple
         )
     names = numbered([name for name, _ in racers])
     return [(name, asked) for name, (_, asked) in zip(names, racers, strict=True)]
+
+
+def _several(given: Any, kind: type) -> list[Any]:
+    """All that is given, which may be one, or none; what is no list is checked as one."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, kind) else [given]
 
 
 def _name(model: str | None, variant: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from bedrock_nb.errors import RecordingError, RequestError
 from bedrock_nb.folder.progress import shown
 from bedrock_nb.recording import Recording
 
-__all__ = ["Head", "Labels", "Site", "warn"]
+__all__ = ["Head", "Labels", "Site", "is_dataset", "warn"]
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -93,7 +93,8 @@ class Site:
                 self.note(name, err, "no recording")
         if not found:
             wanted = "/".join(self.pattern)
-            self._warn("empty", f"No file in the folder {self.name!r} fits the pattern {wanted!r:.60}.")
+            hint = " It is a dataset: nb.open_dataset opens it." if is_dataset(self.root) else ""
+            self._warn("empty", f"No file in the folder {self.name!r} fits the pattern {wanted!r:.60}.{hint}")
         self.known.update(head.name for head in heads)
         return heads
 
@@ -159,6 +160,11 @@ class Site:
         if kind not in self._warned:
             self._warned.add(kind)
             warn(text)
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder has the replies of an experiment in Parquet files: see `experiment.dataset`."""
+    return any(folder.glob("replies/run=*/part-*.parquet"))
 
 
 def warn(text: str) -> None:

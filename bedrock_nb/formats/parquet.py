@@ -41,7 +41,7 @@ from bedrock_nb.table.frame import each, sound_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["VERSION", "record_batches", "table_bytes", "to_parquet"]
+__all__ = ["VERSION", "as_text", "event_table", "record_batches", "reply_table", "table_bytes", "to_parquet"]
 
 #: Version of the dataset's form, in each file's metadata under ``bedrock_nb.version``.
 VERSION = 1
@@ -196,11 +196,23 @@ class _Waiting:
         """Tables of all that wait."""
         held, self._held, self._count = self._held, {}, 0
         for key, waiting in held.items():
-            frame = events([recording for _, recording in waiting])
-            numbers = np.array([number for number, _ in waiting], dtype="int64")
-            frame["recording"] = numbers[frame["recording"].to_numpy()]
-            table = pa.Table.from_pandas(frame, schema=_schema(), preserve_index=False)
-            yield key, table.replace_schema_metadata(_schema().metadata)
+            numbers, recordings = zip(*waiting, strict=True)
+            yield key, event_table(recordings, numbers)
+
+
+def event_table(recordings: Sequence[Recording], numbers: Sequence[int]) -> pa.Table:
+    """The rows of ``bedrock_nb.events`` as Arrow has them, their recordings counted by these numbers."""
+    frame = events(list(recordings))
+    frame["recording"] = np.array(numbers, dtype="int64")[frame["recording"].to_numpy()]
+    table = pa.Table.from_pandas(frame, schema=_schema(), preserve_index=False)
+    return table.replace_schema_metadata(_schema().metadata)
+
+
+def reply_table(recordings: Sequence[Recording]) -> pa.Table:
+    """The rows of ``bedrock_nb.summary`` without labels: the same columns and types for any recordings."""
+    frame = summary(recordings)[list(SUMMARY_COLUMNS)]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return table.replace_schema_metadata(_signed(table.schema.metadata, "replies"))
 
 
 def _replies(frame: pd.DataFrame, files: Sequence[str | None]) -> pa.Table:
@@ -209,7 +221,7 @@ def _replies(frame: pd.DataFrame, files: Sequence[str | None]) -> pa.Table:
     columns = {f"label_{name}" if name in taken else str(name): frame[name] for name in frame.columns}
     first: dict[str, Any] = {"recording": range(len(frame))}
     if any(name is not None for name in files):
-        first["path"] = [name and _text(name) for name in files]
+        first["path"] = [name and as_text(name) for name in files]
     table = _arrow(type(frame)({**first, **columns}))
     return table.replace_schema_metadata(_signed(table.schema.metadata, "replies"))
 
@@ -241,7 +253,7 @@ def _fitting(column: pd.Series[Any]) -> pd.Series[Any]:
             return column
         except (ValueError, TypeError, OverflowError):  # pyarrow's own errors are of these
             pass
-    texts = [None if none else _text(value) for value, none in zip(column, missing, strict=True)]
+    texts = [None if none else as_text(value) for value, none in zip(column, missing, strict=True)]
     made: pd.Series[Any] = type(column)(texts, index=column.index, dtype="str")
     return made
 
@@ -250,7 +262,7 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as text, as JSON writes it; texts as they are, without halves of surrogate pairs."""
     if not isinstance(value, str):
         try:
@@ -289,7 +301,7 @@ def _folder(name: str, value: Any) -> str:
     Of Hive's own name for that, pyarrow 26 makes a column that pandas cannot take.
     """
     missing = value is None or (isinstance(value, float) and math.isnan(value))
-    folder = f"{quote(_text(name), safe='')}={quote('' if missing else _text(value), safe='')}"
+    folder = f"{quote(as_text(name), safe='')}={quote('' if missing else as_text(value), safe='')}"
     if len(folder) > _LONGEST_FOLDER:
         raise RequestError(
             f"A value of {name!r:.60} is too long for the name of a folder: {folder:.60}…",

@@ -21,6 +21,7 @@ Pictures of tables:
 - `contrast`: compare, conditions with intervals and the verdict
 - `load`: a number against load, and its knee
 - `grid`: heatmap, a number over two others
+- `seconds`: a load test over time
 
 What all share:
 
@@ -42,6 +43,7 @@ from bedrock_nb.plot.load import load
 from bedrock_nb.plot.pace import reading_speed, throughput
 from bedrock_nb.plot.progress import timeline
 from bedrock_nb.plot.rounds import tool_rounds
+from bedrock_nb.plot.seconds import seconds
 from bedrock_nb.plot.spread import ecdf
 from bedrock_nb.plot.stream import anatomy
 from bedrock_nb.plot.waterfall import waterfall
@@ -54,6 +56,7 @@ __all__ = [
     "heatmap",
     "load",
     "reading_speed",
+    "seconds",
     "throughput",
     "timeline",
     "tool_rounds",

@@ -148,9 +148,11 @@ def _legend(curves: Sequence[Curve], unit: Quantity, of: Quantity) -> tuple[list
             if any(level.tail[-1 - k][1] is not None for level in curve.levels):
                 keys[f"p{p * 100:g}"] = key(color=colour, linestyle=dashes, marker="^", markersize=5)
         known = any(level.low is not None for level in curve.levels)
-        name = "median, 95 % interval" if known else "median"
+        several = any(level.n > 1 for level in curve.levels)
+        name = "median, 95 % interval" if known else "median" if several else "each level"
         keys[name] = key(color=colour, linewidth=2, marker="o", markersize=6)
-        keys["a reply"] = key(color=colour, linestyle="none", marker="o", markersize=3.5, alpha=0.6)
+        if several:
+            keys["a reply"] = key(color=colour, linestyle="none", marker="o", markersize=3.5, alpha=0.6)
         if curve.knee:
             keys["level and sloping line"] = key(color=ink(), alpha=0.18, linewidth=7)
         return list(keys.values()), [list(keys), [name.partition(",")[0] for name in keys]]

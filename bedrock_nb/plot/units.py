@@ -19,8 +19,12 @@ from bedrock_nb.plot.canvas import duration, short, tick
 
 __all__ = ["Quantity", "quantity"]
 
-#: Columns of the table of events that are no metric of a reply: words and unit.
-_OTHERS = {"gap_s": ("gap between content deltas", "s")}
+#: Columns of the tables of events and of load tests that are no metric of a reply: words and unit.
+_OTHERS = {
+    "gap_s": ("gap between content deltas", "s"),
+    "ttft_intended_s": ("TTFT from the intended start", "s"),
+    "e2e_intended_s": ("whole time from the intended start", "s"),
+}
 #: Metrics whose short words, in a table clear from the columns beside them, say too little on an axis.
 _LONGER = {"total_input_tokens": "input tokens, cached ones included"}
 #: Units of time, in seconds.

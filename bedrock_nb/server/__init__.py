@@ -152,6 +152,11 @@ class BedrockServer:
             )
         return self._listener.url
 
+    @property
+    def running(self) -> bool:
+        """Whether it listens."""
+        return self._listener is not None
+
     def client(self, service: str = "bedrock-runtime", **kwargs: Any) -> Any:
         """A real boto3 client for this server, ``bedrock-runtime`` or another; see `loopback_client`."""
         return loopback_client(self.endpoint_url, service, **kwargs)
@@ -267,7 +272,7 @@ class BedrockServer:
 
     def __repr__(self) -> str:
         name = getattr(self.responder, "__name__", type(self.responder).__name__)
-        state = "" if self._listener is not None else ", not running"
+        state = "" if self.running else ", not running"
         return f"<BedrockServer: {name}, {self.latency!r}{state}>"
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from bedrock_nb.errors import RequestError, close, kind_of
 from bedrock_nb.folder import load_folder
+from bedrock_nb.folder.site import is_dataset
 from bedrock_nb.recording import Recording
 
 __all__ = [
@@ -56,7 +57,8 @@ def each(source: Any) -> Iterator[Recording]:
     Parameters
     ----------
     source : Recording, Reply, turn, conversation, path, folder, or an iterable of these
-        A path is that of a saved recording, or of a folder of them, see `bedrock_nb.load_folder`.
+        A path is that of a saved recording, of a folder of them, see `bedrock_nb.load_folder`, or of a
+        dataset, which may be a URL, see `bedrock_nb.open_dataset`.
 
     Raises
     ------
@@ -82,11 +84,17 @@ def each(source: Any) -> Iterator[Recording]:
         what, remedy = f"{kind_of(source)} is no recording", _SOURCES
         if isinstance(source, pd.DataFrame):
             what, remedy = f"{what}: this is a table already", f"To make another one: {_SOURCES}"
+        elif isinstance(getattr(source, "table", None), pd.DataFrame):  # of a load test
+            what, remedy = f"{what}, and keeps none", "Its table is .table, which plots and nb.compare take."
         raise RequestError(f"{what}.", remedy=remedy)
 
 
 def _from_path(path: str | os.PathLike[str]) -> Iterator[Recording]:
-    if Path(path).is_dir():
+    if "://" in str(path) or (Path(path).is_dir() and is_dataset(Path(path))):
+        import bedrock_nb
+
+        yield from bedrock_nb.open_dataset(path)
+    elif Path(path).is_dir():
         yield from load_folder(path)
     else:
         yield Recording.load(path)

@@ -29,7 +29,7 @@ from bedrock_nb.table.frame import (
     stacked,
 )
 
-__all__ = ["SUMMARY_COLUMNS", "summary", "totals"]
+__all__ = ["SUMMARY_COLUMNS", "SUMMARY_KINDS", "row", "summary", "totals"]
 
 #: Columns of `summary` before the labels.
 SUMMARY_COLUMNS: tuple[str, ...] = (
@@ -45,7 +45,8 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
 
 _WHOLE = ("token", "count", "ms")
 _UTC = "datetime64[us, UTC]"
-_KIND_OF = (
+#: Their types, as pandas names them.
+SUMMARY_KINDS: dict[str, str] = (
     dict.fromkeys(("model", "status", "stop_reason", "request_id"), "str")
     | {name: "Int64" if metric.unit in _WHOLE else "float64" for name, metric in METRICS.items()}
     | {"lasted_s": "float64", "late_s": "float64", "started": _UTC}
@@ -89,7 +90,7 @@ def summary(source: Any, *, dialect: str | None = None) -> pd.DataFrame:
     RecordingError
         A path that is not a readable recording.
     """
-    row_of = _row if dialect is None else _row_in(dialect)
+    row_of = row if dialect is None else _row_in(dialect)
     columns: dict[str, list[Any]] = {name: [] for name in row_of(Recording())}
     labels: dict[str, list[Any]] = {}
     number = -1
@@ -104,10 +105,11 @@ def summary(source: Any, *, dialect: str | None = None) -> pd.DataFrame:
         while name in columns:
             name = f"label_{name}"
         columns[name] = values + [None] * (number + 1 - len(values))
-    return frame(columns, _KIND_OF if dialect is None else {"model": "str", "status": "str"})
+    return frame(columns, SUMMARY_KINDS if dialect is None else {"model": "str", "status": "str"})
 
 
-def _row(recording: Recording) -> dict[str, Any]:
+def row(recording: Recording) -> dict[str, Any]:
+    """The columns of `SUMMARY_COLUMNS` for one recording."""
     times = recording.times or list(recording.marks.values())
     return {
         "model": recording.model or None,

@@ -80,7 +80,7 @@ class Knee(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def knee(x: Sequence[float] | _Array, y: Sequence[float] | _Array) -> Knee | None:
+def knee(x: Sequence[float] | _Array, y: Sequence[float] | _Array, *, clear: bool = True) -> Knee | None:
     """The knee of a curve: one level and one sloping line, if they clearly fit better than a straight one.
 
     Parameters
@@ -89,6 +89,9 @@ def knee(x: Sequence[float] | _Array, y: Sequence[float] | _Array) -> Knee | Non
         Levels of load, each once, in any order.
     y : sequence of float
         What was seen at each: a median latency, or a throughput. Points with NaN are left out.
+    clear : bool
+        Whether the bent line must fit clearly better than a straight one, and well. Without that the best
+        bend is given: of data drawn anew from some that have a clear knee.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def knee(x: Sequence[float] | _Array, y: Sequence[float] | _Array) -> Knee | Non
     if mirrored[0] < bent:
         bent, join, height, slope = mirrored
         join, slope, level = -join, -slope, "after"
-    if (bent / len(px)) ** 0.5 > _MOST_ERROR or not _clear(straight, bent, len(px)):
+    if clear and ((bent / len(px)) ** 0.5 > _MOST_ERROR or not _clear(straight, bent, len(px))):
         return None
     far = px[-1] if level == "before" else px[0]
     if abs(slope * (far - join)) < _LEAST_CHANGE * abs(height):

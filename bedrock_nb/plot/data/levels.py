@@ -109,14 +109,17 @@ def level_notes(
     """What there is at each level, what is missing, and why there is no knee."""
     sizes = sorted({level.n for curve in curves for level in curve.levels})
     each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    stages = sizes == [1] and "status" not in table.columns  # a row is a level, with numbers of its own
     said = [f"{each} {'reply' if sizes == [1] else 'replies'} at each level"]
+    if stages:
+        said = ["A number for each level"]
     if len(curves) == 1:
         levels = curves[0].levels
         if len(levels) < FEWEST:
             said.append(f"no knee is looked for: it takes {FEWEST} levels, here {_are(len(levels))}")
         elif curves[0].knee is None:
             said.append("no clear knee in this range")
-        said += _refused(levels)
+        said += [] if stages else _refused(levels)
     elif not any(curve.knee for curve in curves):
         said.append("no clear knee of any curve")
     yield "; ".join(said) + "."

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from bedrock_nb.panel import ChatPanel
     from bedrock_nb.recording import Recording, recordings
     from bedrock_nb.reply import Reply
+    from bedrock_nb.report import report
     from bedrock_nb.request import Request
     from bedrock_nb.settings import configure
     from bedrock_nb.slider import ReplaySlider
@@ -134,6 +135,7 @@ _PUBLIC: dict[str, str | None] = {
     "record_batches": "formats",
     "recordings": "recording",
     "render": None,
+    "report": "report",
     "resume": "streaming",
     "saturation": "experiment",
     "search_result": "content",
@@ -211,6 +213,7 @@ __all__ = [
     "record_batches",
     "recordings",
     "render",
+    "report",
     "resume",
     "saturation",
     "search_result",

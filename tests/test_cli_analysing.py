@@ -115,7 +115,7 @@ def test_no_recordings_are_no_result(capsys, tmp_path, arguments):
 
 
 @pytest.mark.parametrize(
-    "kind", [name for name in nb.plot.__all__ if name not in ("anatomy", "reading_speed", "gaps")]
+    "kind", [name for name in nb.plot.__all__ if name not in ("anatomy", "reading_speed", "gaps", "seconds")]
 )
 def test_every_plot_of_many_is_drawn_to_a_file(capsys, folder, tmp_path, kind):
     """All plots are there by name; no figure is left open by them."""
@@ -125,6 +125,13 @@ def test_every_plot_of_many_is_drawn_to_a_file(capsys, folder, tmp_path, kind):
     assert out == f"{kind}: {tmp_path / 'p.png'}\n"
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert plt.get_fignums() == before
+
+
+def test_a_saved_load_test_is_drawn_by_the_second(capsys, client, tmp_path):
+    """The folder of a result holds no recordings of its own."""
+    nb.load_test(client, "Hello", users=1, requests=2, progress=False).save(tmp_path)
+    assert run(capsys, "plot", "seconds", tmp_path, "--out", tmp_path / "p.png")[::2] == (0, "")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_recordings_are_written_in_other_formats(capsys, folder, tmp_path):

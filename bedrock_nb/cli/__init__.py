@@ -1,4 +1,5 @@
-"""The command line: ``bedrock-nb lab | serve | stream``; those that analyse are in `analysing`.
+"""The command line: ``bedrock-nb lab | serve | stream``; those that analyse are in `analysing`,
+those that ask more than once in `experimenting`.
 
 Strategy: each command is a few lines round a public function, with the same names for the same things. What
 went wrong is said in plain sentences on standard error, with exit status 1; argparse's own is 2.
@@ -21,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import bedrock_nb as nb
 from bedrock_nb import server
-from bedrock_nb.cli import analysing
+from bedrock_nb.cli import analysing, experimenting
 from bedrock_nb.errors import BedrockNbError, RequestError
 from bedrock_nb.request import DEFAULT_MODEL
 from bedrock_nb.server import Latency, faults
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     stream.add_argument("--save", type=Path, metavar="FILE", help="write the recording (.jsonl)")
     stream.set_defaults(run=_stream)
 
+    experimenting.add(commands)
     analysing.add(commands)
     return parser
 

@@ -42,6 +42,8 @@ _OF_COMPARE = {
     "metric": "what is compared (default: ttft_s)",
     "paired-by": "columns by which replies are paired, such as prompt",
 }
+#: Plots of something else than recordings -> what reads it from the first of the paths.
+_OTHERS: dict[str, Callable[[str], Any]] = {"seconds": lambda path: nb.LoadResult.load(path)}
 _PICTURES = "a picture: .png, .svg or .pdf"
 #: Arguments of plots that can be given here, to those that have them.
 _OF_PLOTS = {
@@ -186,7 +188,8 @@ def _plot(chosen: argparse.Namespace) -> int:
         raise RequestError(f"The plot {chosen.kind} has no --{name}.", remedy=f"Leave --{name} out.")
     from bedrock_nb.plot.canvas import write
 
-    write(draw(chosen.paths, **given), chosen.out)
+    read = _OTHERS.get(chosen.kind)
+    write(draw(chosen.paths if read is None else read(chosen.paths[0]), **given), chosen.out)
     print(f"{chosen.kind}: {chosen.out}")
     return 0
 

@@ -434,6 +434,30 @@ def test_keys_are_found_again_in_a_profile(tmp_path, monkeypatch, named):
         Recipe.of(own)
 
 
+def test_prompts_may_come_from_a_generator(client):
+    """They are walked over once, and so may the values of the grid be."""
+    done = nb.sweep(
+        client, (text for text in ["Hello", "Hi"]), grid={"max_tokens": iter([5])}, progress=False
+    )
+    assert sorted(done.table["prompt"]) == ["Hello", "Hi"]
+
+
+def test_a_dataset_says_when_its_sweep_was_begun(tmp_path):
+    """Not when it ended: what is written at the end keeps what was written at the begin."""
+    moments = []
+
+    def noting(request):
+        moments.append(said((tmp_path / "sweep.json").read_bytes())["begun"])
+        return echo(request)
+
+    with (
+        BedrockServer(noting, latency=Latency(ttft=1.1, per_token=0)) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        nb.sweep(server.client(), "Hello", executor=pool, folder=tmp_path, progress=False)
+    assert said((tmp_path / "sweep.json").read_bytes())["begun"] == moments[0]
+
+
 def test_an_executor_asks_in_other_places(client, asked, tmp_path):
     """Replies are in a dataset; the sweep is one in order, goes on, and stays within its budget."""
     grid = {"model": ["nova_lite", "nova_micro"], "temperature": [0, 1]}

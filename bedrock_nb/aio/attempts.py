@@ -12,7 +12,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from http.client import IncompleteRead
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 from botocore.awsrequest import AWSResponse, HeadersDict
@@ -36,28 +36,10 @@ from bedrock_nb.aio.signing import SERVICE, Prepared, prepared
 from bedrock_nb.body import Call
 from bedrock_nb.tap import envelope
 
-__all__ = ["Answered", "answer", "of_the_body"]
+__all__ = ["answer", "of_the_body"]
 
 #: Headers that aiohttp would add where the request has none; boto3's requests have what they need.
 _NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-
-class Answered(NamedTuple):
-    """A response of 2xx.
-
-    Attributes
-    ----------
-    http : aiohttp.ClientResponse
-        Its body was not read, but for a plain call's.
-    parsed : dict
-        What botocore would say of it: ``ResponseMetadata``.
-    body : bytes
-        Of a plain call.
-    """
-
-    http: aiohttp.ClientResponse
-    parsed: dict[str, Any]
-    body: bytes
 
 
 async def answer(
@@ -67,7 +49,7 @@ async def answer(
     call: Call,
     *,
     sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-) -> Answered:
+) -> aiohttp.ClientResponse:
     """Send a request, again where the client would, until there is an answer.
 
     Parameters
@@ -80,6 +62,11 @@ async def answer(
         Times of the attempts are noted there.
     sleep : function
         Waits for a number of seconds.
+
+    Returns
+    -------
+    aiohttp.ClientResponse
+        Of 2xx. Its body was not read, but for a plain call's, which is ``call.whole``.
 
     Raises
     ------
@@ -108,7 +95,7 @@ async def answer(
     if response is None:
         assert failed is not None
         raise failed
-    http, ours, parsed, body = response
+    http, ours, parsed = response
     parsed["ResponseMetadata"]["RetryAttempts"] = attempt - 1
     call.envelope = envelope(parsed)
     client.meta.events.emit(
@@ -121,11 +108,11 @@ async def answer(
     if http.status >= 300:
         error = parsed.get("Error", {})
         raise client.exceptions.from_code(error.get("Code"))(parsed, operation)
-    return Answered(http, parsed, body)
+    return http
 
 
-#: aiohttp's response, botocore's form of it, what it says, and its body where that was read.
-_Response = tuple[aiohttp.ClientResponse, AWSResponse, dict[str, Any], bytes]
+#: aiohttp's response, botocore's form of it, and what it says.
+_Response = tuple[aiohttp.ClientResponse, AWSResponse, dict[str, Any]]
 
 
 async def _send(way: Way, request: Any, call: Call, *, whole: bool, model: Any) -> _Response:
@@ -164,7 +151,7 @@ async def _send(way: Way, request: Any, call: Call, *, whole: bool, model: Any) 
     headers = {name.lower(): value for name, value in http.headers.items()}
     parsed = _parsed(http.status, headers, body, model)
     theirs: Any = HeadersDict(headers)
-    return http, AWSResponse(request.url, http.status, theirs, _Body(body)), parsed, body
+    return http, AWSResponse(request.url, http.status, theirs, _Body(body)), parsed
 
 
 def _head_came(http: aiohttp.ClientResponse, call: Call) -> None:

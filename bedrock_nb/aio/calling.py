@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from bedrock_nb.aio.attempts import Answered, answer, of_the_body
+from bedrock_nb.aio.attempts import answer, of_the_body
 from bedrock_nb.aio.pulse import Pulse, in_loop, pulse
 from bedrock_nb.aio.session import Stamped, socket_of, way_of
 from bedrock_nb.aio.signing import check_sends
@@ -160,7 +160,7 @@ class AsyncCalling:
         self.waits = True  # for the service, and not for whoever takes its events
         self._deadline = Deadline(self._timeouts, self.since)
         self._due = 0.0  # before the next attempt to get a stream, this pause
-        self._answered: Answered | None = None
+        self._answered: aiohttp.ClientResponse | None = None
         self._body: AsyncBody | None = None
         self._failed: BaseException | None = None
         self._held = False  # there is more to hand out before anything is waited for
@@ -266,14 +266,15 @@ class AsyncCalling:
         self.opened = True
         if not self.streaming:
             assert call.whole is not None
-            return Whole(json.loads(found.body), call.whole[0] - call.t0, "wire")
-        self._body = AsyncBody(found.http, call)
+            t, body = call.whole
+            return Whole(json.loads(body), t - call.t0, "wire")
+        self._body = AsyncBody(found, call)
         return self._body
 
     def _again(self, recording: Recording, fault: ServiceFault, attempt: int) -> None:
         """Let a failed attempt go, and note it: the next `fetch` pauses and asks again."""
         if self._answered is not None:
-            self._answered.http.close()
+            self._answered.close()
         recording.mark(f"{fault.code} {attempt}", self.since())
         recording.forget()
         self._retried.append({"code": fault.code, "request_id": recording.envelope.get("request_id", "")})
@@ -306,4 +307,4 @@ class AsyncCalling:
             self._pulse.end()
         self._timer = self._pulse = None
         if self._answered is not None:
-            self._answered.http.close()
+            self._answered.close()

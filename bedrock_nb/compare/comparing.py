@@ -152,7 +152,7 @@ def compare(
     base = _base(found, baseline)
     order = [base, *(place for place in range(len(found)) if place != base)]
     found = [found[place] for place in order]
-    rows = measured(found, metrics, 0, paired_by=keys, statistic=statistic, test=test, options=options)
+    rows = measured(found, metrics, paired_by=keys, statistic=statistic, test=test, options=options)
     more = notes(
         rows,
         confidence=confidence,

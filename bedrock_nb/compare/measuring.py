@@ -116,7 +116,6 @@ def _suspects(sample: Sample, metric: str) -> tuple[float | None, list[float]]:
 def measured(
     samples: Sequence[Sample],
     metrics: Sequence[str],
-    base: int,
     *,
     paired_by: Sequence[str],
     statistic: Statistic,
@@ -127,17 +126,17 @@ def measured(
 
     Parameters
     ----------
-    base : int
-        Which of the samples is the baseline.
+    samples : list of Sample
+        The first is the baseline.
     options : mapping
         ``confidence``, ``method``, ``resamples``, ``seed`` of `stats.interval`.
     """
     rows = []
     for metric in metrics:
         for place, sample in enumerate(samples):
-            row = _measured(sample, metric, statistic, options, baseline=place == base)
-            if place != base:
-                row = _against(row, samples[base], paired_by, statistic, test, options)
+            row = _measured(sample, metric, statistic, options, baseline=not place)
+            if place:
+                row = _against(row, samples[0], paired_by, statistic, test, options)
             rows.append(row)
     corrected = stats.holm([row.difference.p_value if row.difference else None for row in rows])
     return [replace(row, p_value=p) for row, p in zip(rows, corrected, strict=True)]

@@ -97,11 +97,6 @@ def run(
 class Halt:
     """How an interrupt ends a loop in a coroutine of `run` that hands out work: what has begun may end.
 
-    Parameters
-    ----------
-    said : str
-        Printed if there is something to wait for long.
-
     Attributes
     ----------
     asked : bool
@@ -110,15 +105,15 @@ class Halt:
         To be set after another one.
     """
 
-    def __init__(self, said: str = _WAITING) -> None:
+    def __init__(self) -> None:
         self.asked = self.leave = False
-        self._said, self._waits = said, 0
+        self._waits = 0
 
     async def look(self, *, waiting: bool) -> bool:
         """Look for an interrupt; whether to leave at once. ``waiting``: nothing ended since the last look."""
         self._waits += self.asked and waiting
         if self._waits == _PATIENCE:
-            print(self._said)
+            print(_WAITING)
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:  # that is how the engine tells it

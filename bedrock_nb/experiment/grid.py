@@ -13,17 +13,18 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import count, product
 from typing import Any, NamedTuple
 
 from bedrock_nb.errors import RequestError, kind_of
+from bedrock_nb.experiment.questions import in_short
 from bedrock_nb.options import split
 from bedrock_nb.request import Request, as_request
 
-__all__ = ["ASKING", "Cell", "cells", "dimensions", "refuse_misspelt"]
+__all__ = ["ASKING", "Cell", "cells", "check_whole", "dimensions", "refuse_misspelt"]
 
 #: Arguments of `stream` that say how to ask, and not what.
 ASKING = (
@@ -39,8 +40,6 @@ ASKING = (
 _SETTLED = ("background", "buffer", "when_full", "record", "journal", "made")
 #: Labels that are made here.
 _MADE = ("prompt", "target", "repeat")
-#: Letters of a text in a label.
-_LETTERS = 40
 #: How like a name must be to be taken for a misspelt one: ``repeat`` is, ``thinking`` for ``think`` is none.
 _ALIKE = 0.8
 _SCALARS = (str, int, float, bool, type(None))
@@ -105,6 +104,7 @@ def cells(
     seed: int = 0,
     targets: Sequence[str] = ("",),
     labels: Mapping[str, Any] | None = None,
+    table: Mapping[str, Sequence[_Choice]] | None = None,
 ) -> list[Cell]:
     """All questions of an experiment, in the order in which to ask them.
 
@@ -126,6 +126,8 @@ def cells(
         Names of those who are asked; ``("",)`` if there is one and it has no name.
     labels : mapping, optional
         Further labels, of all cells.
+    table : mapping, optional
+        What `dimensions` made of prompts, grid and targets, if somebody has it already.
 
     Returns
     -------
@@ -138,9 +140,9 @@ def cells(
         the very same.
     """
     fixed, extra_labels = dict(settings or {}), dict(labels or {})
-    _whole("repeats", repeats, 1)
-    _whole("seed", seed, 0)
-    table = dimensions(prompts, grid, targets=targets)
+    check_whole("repeats", repeats, 1)
+    check_whole("seed", seed, 0)
+    table = dimensions(prompts, grid, targets=targets) if table is None else table
     _check_names(table, fixed, extra_labels)
     combinations, seen = [], dict[str, str]()
     for chosen in product(*table.values()):
@@ -274,17 +276,14 @@ def _labelled(values: Sequence[Any]) -> list[Any]:
     So a label stays what it is when more values are added behind.
     """
     labels: dict[Any, None] = {}
+    numbers: dict[Any, Iterator[int]] = {}  # of each label that came before
     for value in values:
-        label = _short(value) if isinstance(value, str) else value
+        label = in_short(value) if isinstance(value, str) else value
         if label in labels:
-            label = next(new for n in count(2) if (new := f"{label} ({n})") not in labels)
+            rest = numbers.setdefault(label, count(2))
+            label = next(new for n in rest if (new := f"{label} ({n})") not in labels)
         labels[label] = None
     return list(labels)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…"
 
 
 def _is_label(name: str, grid: Mapping[str, Any] | None, targets: Sequence[str]) -> bool:
@@ -355,6 +354,13 @@ def _canonical(node: Any) -> Any:
     return node
 
 
-def _whole(name: str, value: Any, least: int) -> None:
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number from ``least`` on.
+
+    Raises
+    ------
+    RequestError
+        It is none.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise RequestError(f"{name} is {value!r:.40}; a whole number from {least} on is wanted.")

@@ -17,13 +17,14 @@ from bedrock_nb.errors import RequestError, close, kind_of
 from bedrock_nb.options import PLACES, split
 from bedrock_nb.request import Request, as_request
 
-__all__ = ["Asked", "asked", "read", "requests"]
+__all__ = ["Asked", "asked", "in_short", "read", "requests"]
 
 #: What a line of a file may have besides its prompt: short names of `bedrock_nb.stream`, and Converse's own.
 _SETTINGS = frozenset(
     {*PLACES.values(), *(place.partition(".")[0] for place in PLACES), "streaming"} - {"messages", "modelId"}
 )
 _LARGEST = 256_000_000  # bytes of a file
+_LETTERS = 40  # of a text that stands for a prompt in a table
 _JSON_LINE = 'Each line must be a JSON text, or an object such as {"prompt": "…", "max_tokens": 100}.'
 
 
@@ -65,6 +66,12 @@ def asked(one: Any, where: str, name: str = "") -> Asked:
     if isinstance(prompt, str) and not prompt.strip():
         raise RequestError(f"{where} is empty.", remedy="Give it a text.")
     return Asked(prompt, settings, name)
+
+
+def in_short(text: str) -> str:
+    """A text as a label: one line that is not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…"
 
 
 def _no_path(prompt: str) -> None:

@@ -30,7 +30,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -40,12 +40,13 @@ from bedrock_nb.experiment import engine
 from bedrock_nb.experiment.asking import ask, ask_all
 from bedrock_nb.experiment.dataset import read_part, write_part
 from bedrock_nb.experiment.dataset.place import Place
-from bedrock_nb.experiment.grid import Cell
+from bedrock_nb.experiment.grid import Cell, check_whole
 from bedrock_nb.experiment.target import Recipe
 from bedrock_nb.recording import Recording
 
 __all__ = [
     "BATCH",
+    "USAGE",
     "Done",
     "Ended",
     "Work",
@@ -66,8 +67,8 @@ _MOST = 256
 # So many lost tasks are no accident.
 _MOST_LOST = 10
 # What a worker reads of its part to count it: of whom, how it ended, its time, the parts of its usage.
-_USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
-_COUNTED = ("model", "status", "ttft_s", *_USAGE)
+USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_COUNTED = ("model", "status", "ttft_s", *USAGE)
 # What a process is that was forked; Windows has none.
 _FORKED = getattr(multiprocessing.context, "ForkProcess", ())
 _GOES_ON = "The same call goes on where this one stopped."
@@ -266,8 +267,6 @@ class Work:
         Types of the label columns, see `dataset.label_kinds`.
     concurrency : int
         Replies at a time in each batch.
-    options : mapping
-        Arguments of `astream` for all.
     version : str
         Of this package.
     """
@@ -278,7 +277,6 @@ class Work:
     attempt: str
     kinds: Mapping[str, str]
     concurrency: int = 1
-    options: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
 
 
@@ -308,20 +306,19 @@ def scattered(
     *,
     batch: int | None = None,
     stop: Callable[[], object] | None = None,
-    every: float = 0.1,
 ) -> Generator[Ended[Done] | None, None, None]:
     """Have workers ask cells and write the replies; see `spread`, and `batch_of` for ``batch``.
 
     What the dataset has at the end is the truth: a batch that was taken back may have begun all the same.
     """
+    if batch is not None:
+        check_whole("batch", batch, 1)
     size = batch_of(len(cells), places(executor), work.concurrency) if batch is None else batch
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise RequestError(f"batch is {batch!r:.40}; a whole number from 1 on is wanted.")
     rest = iter(cells)
     batches = iter(lambda: list(islice(rest, size)), [])
     kept = "The batches that had ended are in the folder."
     work = replace(work, folder=Place(work.folder).url)  # workers have other working folders
-    return spread(executor, do, ((work, each) for each in batches), stop=stop, every=every, kept=kept)
+    return spread(executor, do, ((work, each) for each in batches), stop=stop, kept=kept)
 
 
 def batch_of(cells: int, workers: int, concurrency: int = 1) -> int:
@@ -365,8 +362,8 @@ def do(work: Work, cells: Sequence[Cell]) -> Done:
         )
     usage: dict[str, tuple[int, ...]] = {}
     for row in rows:
-        counts = usage.get(model := row["model"] or "", (0,) * len(_USAGE))
-        usage[model] = tuple(n + (row[part] or 0) for n, part in zip(counts, _USAGE, strict=True))
+        counts = usage.get(model := row["model"] or "", (0,) * len(USAGE))
+        usage[model] = tuple(n + (row[part] or 0) for n, part in zip(counts, USAGE, strict=True))
     failed = sum(row["status"] != "complete" for row in rows)
     times = tuple(row["ttft_s"] for row in rows if row["ttft_s"] is not None)
     return Done(len(rows), failed, times, usage)
@@ -377,7 +374,7 @@ async def _asked(clients: Mapping[str, Any], cells: Sequence[Cell], work: Work) 
     made: dict[str, Recording] = {}
 
     async def one(cell: Cell) -> None:
-        made[cell.key] = await ask(clients[cell.target], cell, **work.options)
+        made[cell.key] = await ask(clients[cell.target], cell)
 
     await ask_all(cells, one, concurrency=work.concurrency)
     return [made[cell.key] for cell in cells]

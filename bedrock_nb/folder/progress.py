@@ -13,14 +13,19 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-__all__ = ["opened", "shown"]
+__all__ = ["PATIENCE_S", "is_seen", "opened", "shown"]
 
 T = TypeVar("T")
 
-# A bar appears when a walk has taken so long.
-_PATIENCE_S = 1.0
+#: A bar that nobody asked for appears when something has taken so long, seconds.
+PATIENCE_S = 1.0
 # Letters of a line in a notebook.
 _WIDE = 100
+
+
+def is_seen() -> bool:
+    """Whether somebody would see a bar: on a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def opened(**options: Any) -> Any:
@@ -54,13 +59,13 @@ class _Line(io.TextIOBase):
 def shown(items: Sequence[T], progress: bool | None, what: str, unit: str = "file") -> Iterator[T]:
     """The items, one after another; by default a bar only on a terminal or in a notebook."""
     if progress is None:
-        progress = None if sys.stderr.isatty() or "ipykernel" in sys.modules else False
+        progress = None if is_seen() else False
     begin, bar = time.monotonic(), None
     try:
         for done, item in enumerate(items):
             if bar is not None:
                 bar.update()
-            elif progress or (progress is None and time.monotonic() - begin > _PATIENCE_S):
+            elif progress or (progress is None and time.monotonic() - begin > PATIENCE_S):
                 bar = opened(total=len(items), initial=done, desc=what, unit=unit, leave=False)
             yield item
     finally:

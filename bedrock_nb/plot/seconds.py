@@ -86,10 +86,9 @@ def _frame(ax: Axes, seen: Strips) -> None:
     ax.set_xlabel("time since the run began [s]")
     ax.set_xlim(-0.012 * seen.seconds, 1.012 * seen.seconds)
     ax.set_ylim(0, len(seen.strips))
-    ends = [(place, strip) for place, strip in enumerate(reversed(seen.strips))]
     ticks = [
         (place + share * _SCALE, strip.top * strip.factor * share)
-        for place, strip in ends
+        for place, strip in enumerate(reversed(seen.strips))
         for share in (0, 1)
     ]
     ax.set_yticks([y for y, _ in ticks], [tick(float(f"{value:.6g}")) for _, value in ticks])

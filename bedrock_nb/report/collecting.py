@@ -22,6 +22,7 @@ import pandas as pd
 from bedrock_nb import models
 from bedrock_nb.compare.samples import labels, samples
 from bedrock_nb.errors import BedrockNbError, without_accounts
+from bedrock_nb.folder.site import is_dataset
 from bedrock_nb.recording import Recording
 from bedrock_nb.report.walking import Lot, Seen, fields_of, in_words, watched
 from bedrock_nb.table import each, summary
@@ -114,7 +115,7 @@ def collected(source: Any) -> Material:
     return found
 
 
-def chosen_by(material: Material, by: str | list[str] | None) -> list[str]:
+def chosen_by(material: Material, by: str | Sequence[str] | None) -> list[str]:
     """The columns that make the conditions: those asked for, or those that differ without being too many."""
     if by is not None:
         names = [by] if isinstance(by, str) else list(by)
@@ -155,7 +156,7 @@ def _from_path(source: str | os.PathLike[str]) -> Material:
     if (path / "load.json").is_file():
         return _placed(_of_load(bedrock_nb.LoadResult.load(path)), path)
     plan = _plan(path)
-    if _is_dataset(path):
+    if is_dataset(path):
         found = _of_dataset(bedrock_nb.open_dataset(path))
     else:
         folder = bedrock_nb.load_folder(path / "replies" if plan else path)
@@ -170,7 +171,7 @@ def _from_path(source: str | os.PathLike[str]) -> Material:
 
 def _of_sweep(source: Any) -> Material:
     folder = None if source.folder is None or "://" in source.folder else Path(source.folder)
-    if source.folder is not None and (folder is None or _is_dataset(folder)):
+    if source.folder is not None and (folder is None or is_dataset(folder)):
         found = _of_many(source.table, source, "sweep")
     else:
         found = _of_recordings(source, "sweep")
@@ -185,11 +186,6 @@ def _of_sweep(source: Any) -> Material:
 def _placed(found: Material, folder: Path, named: Path | None = None) -> Material:
     found.folder, found.name = folder, (named or folder).resolve().name
     return found
-
-
-def _is_dataset(folder: Path) -> bool:
-    """Whether replies are in Parquet files, which worker processes write."""
-    return any(folder.glob("replies/run=*"))
 
 
 def _plan(folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from bedrock_nb import files
 from bedrock_nb.compare.samples import column
+from bedrock_nb.compare.scales import capital
 from bedrock_nb.errors import RequestError, without_accounts
 from bedrock_nb.lines import as_path
 from bedrock_nb.metrics.goodput import limits as checked
@@ -123,7 +124,7 @@ def report(
     metric = column(material.table, metric)
     if material.result is not None and material.result.plan.loop == "open" and metric in _INTENDED:
         metric = _INTENDED[metric]
-    conditions = chosen_by(material, None if by is None else by if isinstance(by, str) else list(by))
+    conditions = chosen_by(material, by)
     if warmup:
         material.leave_out(warmup, conditions)
     html = _page(material, title or _title(material), metric, conditions, good, baseline, progress)
@@ -173,7 +174,7 @@ def _of_load(result: Any) -> str:
     of, bend = "users" if result.plan.loop == "closed" else "starts a second", result.bend()
     several = result.stages["level"].nunique() > 1
     knee = f"Throughput over {of}: {str(bend).removesuffix(f' of {bend.of}')}." if several else ""
-    why = f"{result.why[:1].upper()}{result.why[1:]}." if result.why else ""
+    why = f"{capital(result.why)}." if result.why else ""
     return " ".join(filter(None, (knee, why)))
 
 

@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 
 from bedrock_nb import plot
 from bedrock_nb.compare import Comparison
+from bedrock_nb.compare.scales import capital
 from bedrock_nb.errors import BedrockNbError
 from bedrock_nb.folder.progress import shown
 from bedrock_nb.plot.units import quantity
@@ -92,7 +93,7 @@ def wanted(material: Material, metric: str, by: list[str], comparison: Compariso
     if metric in table.columns and table[metric].notna().any():
         if comparison is not None:
             yield (
-                f"{words[:1].upper()}{words[1:]} by condition",
+                f"{capital(words)} by condition",
                 "Every reply is a dot; the bar is the 95 % interval of the median.",
                 lambda: plot.compare(table, by=by, metric=metric, comparison=comparison),
             )

@@ -49,22 +49,22 @@ class Lot:
 
     def __init__(self) -> None:
         self._random = random.Random(0)
-        self._kept: dict[int, Recording] = {}
+        self._kept: list[Recording] = []
         self._count = 0
 
     def offer(self, recording: Recording) -> None:
         """Let the lot decide whether it stays."""
         if self._count < KEPT:
-            self._kept[self._count] = recording
+            self._kept.append(recording)
         elif (place := self._random.randrange(self._count + 1)) < KEPT:
-            del self._kept[list(self._kept)[place]]
-            self._kept[self._count] = recording
+            del self._kept[place]
+            self._kept.append(recording)
         self._count += 1
 
     @property
     def taken(self) -> list[Recording]:
         """Those that stayed."""
-        return [self._kept[place] for place in sorted(self._kept)]
+        return list(self._kept)
 
 
 def watched(recordings: Iterable[Recording], seen: Seen, kept: Lot) -> Iterator[Recording]:

@@ -54,7 +54,7 @@ def begin(folder: str | os.PathLike[str], run: str) -> tuple[str, Dataset]:
     """
     check(run=run)
     place, attempt = Place(folder), secrets.token_hex(8)
-    place.write(f"replies/run={run}/{_ATTEMPT}", [attempt.encode()])
+    place.write(f"replies/run={run}/{_ATTEMPT}", attempt.encode())
     return attempt, Dataset(place, run)  # after it: what came before is in it, what comes later is refused
 
 
@@ -112,7 +112,7 @@ def write_part(
         said = None if attempt is None else place.read(f"replies/run={run}/{_ATTEMPT}")
         if said not in (None, str(attempt).encode()) or place.has_part(f"replies/{part}"):
             return False
-        place.write(f"{table}/{part}", [rows])
+        place.write(f"{table}/{part}", rows)
     return True
 
 

@@ -56,15 +56,15 @@ class Place:
             self.url = str(path)
         self.root = root.rstrip("/")
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Write a file whole: put in its place here, one put to a store of objects."""
         path = f"{self.root}/{name}"
         try:
             if self._remote is None:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-                files.write_chunks(path, chunks, "dataset")
+                files.write_chunks(path, [data], "dataset")
             else:
-                self._remote.pipe_file(path, b"".join(chunks))
+                self._remote.pipe_file(path, data)
         except _ERRORS as err:
             raise self._error("written", err) from None
 

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 from bedrock_nb.errors import RequestError, close
+from bedrock_nb.server import latency
 
 __all__ = ["DISTRIBUTIONS", "Drawn", "Lengths"]
 
@@ -44,21 +45,11 @@ _LONGEST = 1_000_000
 _WIDEST = 5.0
 
 
-def _lognormal(rng: Random, mean: float, cv: float) -> float:
-    sigma = math.sqrt(math.log1p(cv**2))
-    return mean * rng.lognormvariate(-(sigma**2) / 2, sigma)
-
-
-def _uniform(rng: Random, mean: float, cv: float) -> float:
-    half = cv * math.sqrt(3)
-    return mean * rng.uniform(1 - half, 1 + half)
-
-
-#: Name -> how a length with this mean and coefficient of variation is drawn, and the largest of the latter.
-DISTRIBUTIONS: dict[str, tuple[Callable[[Random, float, float], float], float]] = {
-    "lognormal": (_lognormal, _WIDEST),
-    "uniform": (_uniform, 1 / math.sqrt(3)),  # wider, and lengths would be below 0
-    "fixed": (lambda rng, mean, cv: mean, 0.0),
+#: Name -> how the factor on a mean is drawn with this coefficient of variation, and the largest of these.
+DISTRIBUTIONS: dict[str, tuple[Callable[[Random, float], float], float]] = {
+    "lognormal": (latency.DISTRIBUTIONS["lognormal"], _WIDEST),
+    "uniform": (latency.DISTRIBUTIONS["uniform"], 1 / math.sqrt(3)),  # wider, and lengths would be below 0
+    "fixed": (lambda rng, cv: 1.0, 0.0),
 }
 
 
@@ -131,7 +122,8 @@ class Lengths:
 
     def _length(self, rng: Random, of: Any) -> int:
         draw, _ = DISTRIBUTIONS[self.distribution]
-        return min(_LONGEST, max(1, round(draw(rng, *of))))
+        mean, cv = map(float, of)
+        return min(_LONGEST, max(1, round(mean * draw(rng, cv))))
 
 
 def _checked(name: str, given: Any, most: float, distribution: str) -> tuple[float, float]:

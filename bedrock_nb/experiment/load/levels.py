@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bedrock_nb.experiment.load.seconds import FAILED, floats, overlap
+from bedrock_nb.experiment.load.seconds import FAILED, floats, overlap, speaking
 from bedrock_nb.metrics import METRICS, percentile
 from bedrock_nb.stats import interval
 
@@ -193,8 +193,8 @@ def goodput_rows(table: pd.DataFrame, kept: Sequence[Window], limits: Mapping[st
                 "level": window.level,
                 "replies": len(mine),
                 "complete": int((mine["status"] == "complete").sum()),
-                "good": _good(mine, limits),
-                "good_share": _share(_good(mine, limits), len(mine)),
+                "good": _good(met),
+                "good_share": _share(_good(met), len(mine)),
                 "goodput_rps": _good_rate(table, window, limits),
                 **shares,
             }
@@ -239,7 +239,7 @@ def _row(table: pd.DataFrame, window: Window, limits: Mapping[str, float], offer
         "ttft_p50_high_s": middle_high,
         "output_tokens_per_s": _token_rate(table, window),
         "goodput_rps": _good_rate(table, window, limits) if limits else None,
-        "good_share": _share(_good(mine, limits), len(mine)) if limits else None,
+        "good_share": _share(_good(_met(mine, limits)), len(mine)) if limits else None,
         **{
             f"start_lag_{name}_s": percentile(_known(mine, "start_lag_s"), p) if offered else None
             for name, p in _QUANTILES.items()
@@ -289,10 +289,7 @@ def _median_interval(complete: pd.DataFrame) -> tuple[float | None, float | None
 
 def _token_rate(table: pd.DataFrame, window: Window) -> float:
     """Output tokens a second, those of a reply shared out evenly from its first to its last."""
-    began = floats(table, "started_s")
-    first, last = began + floats(table, "ttft_s"), began + floats(table, "e2e_s")
-    begin = np.where(np.isfinite(first), first, began)
-    end = np.where(np.isfinite(last), last, floats(table, "ended_s"))
+    begin, end = speaking(table)
     lasted = end - begin
     inside = (begin >= window.begin) & (begin < window.end)  # of one that came at once
     share = np.divide(
@@ -315,9 +312,9 @@ def _met(rows: pd.DataFrame, limits: Mapping[str, float]) -> dict[str, NDArray[n
     return met
 
 
-def _good(rows: pd.DataFrame, limits: Mapping[str, float]) -> int:
+def _good(met: Mapping[str, NDArray[np.bool_]]) -> int:
     """How many replies met all limits."""
-    return int(np.logical_and.reduce(list(_met(rows, limits).values())).sum())
+    return int(np.logical_and.reduce(list(met.values())).sum())
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -328,4 +325,4 @@ def _good_rate(table: pd.DataFrame, window: Window, limits: Mapping[str, float])
     """Good replies a second among those that ended in the window."""
     ended = floats(table, "ended_s")
     inside = table[(ended >= window.begin) & (ended < window.end)]
-    return _good(inside, limits) / window.seconds
+    return _good(_met(inside, limits)) / window.seconds

@@ -15,13 +15,10 @@ from typing import Any
 
 from bedrock_nb.errors import RequestError, kind_of
 from bedrock_nb.experiment.load.lengths import Lengths
-from bedrock_nb.experiment.questions import Asked, asked, read
+from bedrock_nb.experiment.questions import Asked, asked, in_short, read
 from bedrock_nb.request import Request
 
 __all__ = ["Asked", "Prompts", "prompts_of"]
-
-#: Letters of a prompt that stand for it in a table.
-_LETTERS = 40
 
 
 @dataclass(frozen=True)
@@ -117,16 +114,9 @@ def _is_one(given: Any) -> bool:
 
 def _named(found: Sequence[Asked]) -> Iterator[Asked]:
     """Each with its name: the text in short, or its number where those are not distinct."""
-    short = [_short(one.prompt) for one in found]
+    short = [in_short(one.prompt) if isinstance(one.prompt, str) else "" for one in found]
     if len(set(short)) < len(short) or not all(short):
         width = len(str(len(found)))
         short = [f"prompt {number:0{width}}" for number in range(1, len(found) + 1)]
     for one, name in zip(found, short, strict=True):
         yield one if one.name else one._replace(name=name)
-
-
-def _short(prompt: Any) -> str:
-    if not isinstance(prompt, str):
-        return ""
-    line = " ".join(prompt.split())
-    return line if len(line) <= _LETTERS else f"{line[: _LETTERS - 1]}…"

@@ -179,8 +179,6 @@ class Rows:
         for name, column in self._columns.items():
             column.extend(other._columns.get(name) or _gaps(name, other._count))
         self._count += other._count
-        if other.status == "broken off":
-            self.status = other.status
         self.problems += other.problems
         self.lasted = max(self.lasted, other.lasted)
         if other.status != "complete":

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from bedrock_nb.experiment.load.arrivals import Stage
 
-__all__ = ["FAILED", "PREFIX", "floats", "overlap", "per_second", "shared"]
+__all__ = ["FAILED", "floats", "overlap", "per_second", "shared", "speaking"]
 
 _Array = NDArray[np.float64]
 
 #: How a reply ends that its user did not end.
 FAILED = ("error", "incomplete")
 #: What the columns of one kind of failure begin with.
-PREFIX = "failed_"
+_PREFIX = "failed_"
 #: A run may be told over so many seconds; a day has 86,400.
 _MOST = 1_000_000
 
@@ -122,7 +122,7 @@ def per_second(table: pd.DataFrame, stages: Sequence[Stage] = ()) -> pd.DataFram
         "complete": counted(ended, status == "complete"),
         "failed": counted(ended, failed),
         "cancelled": counted(ended, status == "cancelled"),
-        "output_tokens_per_s": _tokens(table, started, ended, seconds),
+        "output_tokens_per_s": _tokens(table, seconds),
         "ttft_p50_s": _medians(intended, floats(table, "ttft_intended_s"), status == "complete", seconds),
     }
     kinds = (
@@ -131,7 +131,7 @@ def per_second(table: pd.DataFrame, stages: Sequence[Stage] = ()) -> pd.DataFram
         else np.array([None] * len(table))
     )
     for kind in sorted({str(kind) for kind in kinds[failed]}):
-        columns[f"{PREFIX}{kind}"] = counted(ended, failed & (kinds == kind))
+        columns[f"{_PREFIX}{kind}"] = counted(ended, failed & (kinds == kind))
     return pd.DataFrame(columns)
 
 
@@ -143,11 +143,17 @@ def _level(stages: Sequence[Stage], t: float) -> float:
     return next((stage.at(t) for stage in stages if stage.begin <= t < stage.end), np.nan)
 
 
-def _tokens(table: pd.DataFrame, started: _Array, ended: _Array, seconds: int) -> _Array:
-    """Output tokens by second: from the first to the last, as far as both are known."""
+def speaking(table: pd.DataFrame) -> tuple[_Array, _Array]:
+    """From when to when each reply brought tokens; where that is not known, from its begin to its end."""
+    started = floats(table, "started_s")
     first, last = started + floats(table, "ttft_s"), started + floats(table, "e2e_s")
     begin = np.where(np.isfinite(first), first, started)
-    end = np.where(np.isfinite(last), last, ended)
+    return begin, np.where(np.isfinite(last), last, floats(table, "ended_s"))
+
+
+def _tokens(table: pd.DataFrame, seconds: int) -> _Array:
+    """Output tokens by second."""
+    begin, end = speaking(table)
     return shared(begin, np.maximum(begin, end), floats(table, "output_tokens"), seconds)
 
 

@@ -15,7 +15,6 @@ import contextlib
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -34,7 +33,8 @@ from bedrock_nb.experiment.load.prompts import prompts_of
 from bedrock_nb.experiment.load.rows import Rows
 from bedrock_nb.experiment.load.running import Pulse, perform
 from bedrock_nb.experiment.target import Recipe, opened
-from bedrock_nb.experiment.workers import spread
+from bedrock_nb.experiment.workers import places, spread
+from bedrock_nb.folder.progress import PATIENCE_S, is_seen
 from bedrock_nb.folder.progress import opened as progress_bar
 from bedrock_nb.folder.site import warn
 
@@ -49,8 +49,6 @@ _SETTLED = {"record": "every reply is measured, and dropped then", "background":
 _APART_S = 1.0
 #: Seconds between two looks whether a share is to go on.
 _LOOK_S = 0.2
-#: Seconds that a run takes before there is a bar, unless one is asked for.
-_PATIENCE_S = 1.0
 
 
 def load_test(
@@ -328,17 +326,16 @@ def _how_many(executor: concurrent.futures.Executor, workers: int | None, plan: 
     """
     if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise RequestError(f"workers is {workers!r:.60}.", remedy="A whole number from 1 is wanted.")
-    processes = places = getattr(executor, "_max_workers", None)  # of both executors of Python
-    cluster = getattr(executor, "_client", None)  # of Dask's: its client knows the workers and their threads
+    most = getattr(executor, "_max_workers", None)  # of both executors of Python
+    cluster = getattr(executor, "_client", None)  # of Dask's: its client knows the threads of the workers
     if cluster is not None and hasattr(cluster, "nthreads"):
-        threads = cluster.nthreads()
-        processes, places = len(threads), sum(threads.values())
-    if workers is not None and isinstance(places, int) and workers > places:
+        most = sum(cluster.nthreads().values())
+    if workers is not None and isinstance(most, int) and workers > most:
         raise RequestError(
-            f"workers is {workers}, and this executor runs {places} at once: the others would come later.",
-            remedy=f"Give up to {places}, or an executor with more processes.",
+            f"workers is {workers}, and this executor runs {most} at once: the others would come later.",
+            remedy=f"Give up to {most}, or an executor with more processes.",
         )
-    of = workers or (processes if isinstance(processes, int) and processes else os.cpu_count() or 1)
+    of = workers or places(executor)
     return min(of, plan.most_users) if plan.loop == "closed" else of
 
 
@@ -437,7 +434,7 @@ class _Bar:
         self._pulse, self._by_time = pulse, plan.seconds != float("inf")
         self._total: float = plan.seconds if self._by_time else plan.requests or 0
         if progress is None:
-            progress = None if sys.stderr.isatty() or "ipykernel" in sys.modules else False
+            progress = None if is_seen() else False
         self._wanted, self._begin = progress, time.monotonic()
         self._bar: Any = None
 
@@ -445,7 +442,7 @@ class _Bar:
         """Paint what there is to see; called in the thread of the cell."""
         now, pulse = time.monotonic() - self._begin, self._pulse
         if self._bar is None:
-            if self._wanted is False or (self._wanted is None and now < _PATIENCE_S):
+            if self._wanted is False or (self._wanted is None and now < PATIENCE_S):
                 return
             unit = "s" if self._by_time else "request"
             form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit}{postfix}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bedrock_nb.errors import RequestError, kind_of
 from bedrock_nb.experiment.asking import reply_to
 from bedrock_nb.experiment.budget import Budget, Spent
-from bedrock_nb.experiment.grid import Cell, cells, dimensions, refuse_misspelt
+from bedrock_nb.experiment.grid import Cell, cells, check_whole, dimensions, refuse_misspelt
 from bedrock_nb.experiment.questions import requests
 from bedrock_nb.experiment.store import Memory, Store
 from bedrock_nb.experiment.sweeping.looking import looked_at
@@ -135,8 +135,8 @@ def sweep(
     [2, 2]
     """
     refuse_misspelt([*settings, *(grid if isinstance(grid, Mapping) else ())], sweep.__kwdefaults__ or ())
-    _check_whole("concurrency", concurrency, 1)
-    _check_whole("warmup", warmup, 0)
+    check_whole("concurrency", concurrency, 1)
+    check_whole("warmup", warmup, 0)
     if rate is not None and not (isinstance(rate, Real) and not isinstance(rate, bool) and rate > 0):
         raise RequestError(f"rate is {rate!r:.40}; a number of starts a second above 0 is wanted.")
     if not isinstance(budget, Budget | None):
@@ -155,12 +155,20 @@ def sweep(
     if isinstance(prompts, Path):
         prompts = requests(prompts, {*settings, *(grid if isinstance(grid, Mapping) else ())})
     with opened(target) as clients:
+        table = dimensions(prompts, grid, targets=list(clients))
         planned = cells(
-            prompts, grid, settings, repeats=repeats, seed=seed, targets=list(clients), labels=labels
+            prompts,
+            grid,
+            settings,
+            repeats=repeats,
+            seed=seed,
+            targets=list(clients),
+            labels=labels,
+            table=table,
         )
         _check(planned, clients, budget)
         plan = in_words(
-            dimensions(prompts, grid, targets=list(clients)),
+            table,
             clients,
             settings=settings,
             labels=labels or {},
@@ -216,11 +224,6 @@ def _check(planned: Sequence[Cell], clients: Mapping[str, Any], budget: Budget |
             continue
         seen.add((cell.target, id(cell.request)))
         reply_to(clients[cell.target], cell)
-
-
-def _check_whole(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise RequestError(f"{name} is {value!r:.40}; a whole number from {least} on is wanted.")
 
 
 def _check_scattered(executor: Any, **given: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from bedrock_nb.experiment.grid import Cell
 from bedrock_nb.experiment.store import ENDS, FAILED, Memory, Store
 from bedrock_nb.experiment.sweeping.plan import record, refuse, said
 from bedrock_nb.experiment.sweeping.result import Sweep
+from bedrock_nb.folder.progress import is_seen
 from bedrock_nb.folder.progress import opened as progress_bar
 from bedrock_nb.metrics import METRICS, facts
 from bedrock_nb.recording import Recording, recordings
@@ -191,9 +191,7 @@ def bar(total: int, done: int, progress: bool | None) -> Iterator[Callable[[int,
     progress : bool, optional
         By default on a terminal and in a notebook.
     """
-    if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    if not progress:
+    if not (is_seen() if progress is None else progress):
         yield lambda n, said: None
         return
     painted = None

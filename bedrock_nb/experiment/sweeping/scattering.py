@@ -23,7 +23,7 @@ from bedrock_nb.experiment.sweeping.plan import record, refuse, said
 from bedrock_nb.experiment.sweeping.result import Sweep
 from bedrock_nb.experiment.sweeping.running import Shown, bar
 from bedrock_nb.experiment.target import Recipe
-from bedrock_nb.experiment.workers import Work, scattered
+from bedrock_nb.experiment.workers import USAGE, Work, scattered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ __all__ = ["Scattered"]
 
 #: The run of a sweep in its dataset.
 RUN = "sweep"
-_USAGE = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"]
 
 
 class Scattered:
@@ -82,7 +81,8 @@ class Scattered:
         """
         known = self._known(plan)
         attempt, found = begin(self.folder, RUN)
-        self._place.write(RECORD, [record(known, plan, status="running")])
+        noted = record(known, plan, status="running")
+        self._place.write(RECORD, noted)
         there = set(found.keys())
         rest = [cell for cell in self.planned if cell.key not in there]
         kinds = label_kinds(cell.labels for cell in self.planned)
@@ -109,7 +109,7 @@ class Scattered:
             self.left = halt.leave = True
         finally:
             made = self._result(status)
-            self._place.write(RECORD, [record(known, plan, **made.counts)])
+            self._place.write(RECORD, record(said(noted), plan, **made.counts))
         return made
 
     def look(self, plan: Mapping[str, Any]) -> Sweep:
@@ -132,9 +132,9 @@ class Scattered:
 
     def _take_up(self, there: Dataset) -> int:
         """Count what the dataset has already; how many of that failed."""
-        table = there.summary(["model", "status", *_USAGE])
+        table = there.summary(["model", "status", *USAGE])
         for model, rows in table.groupby("model"):
-            self.spent.add_counts(str(model), [int(rows[part].sum()) for part in _USAGE])
+            self.spent.add_counts(str(model), [int(rows[part].sum()) for part in USAGE])
         return int(table["status"].isin(FAILED).sum())
 
     def _result(self, status: str) -> Sweep:
@@ -146,7 +146,7 @@ class Scattered:
         keys = [cell.key for cell in self.planned if cell.key in done]
         return Sweep(
             self.planned,
-            lambda key: next(there.recordings(key=key)),
+            there.recording,
             done,
             status=status,
             folder=self.folder,

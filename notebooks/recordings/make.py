@@ -1,10 +1,10 @@
-"""Make the recordings that lessons 8 and 9 and the gallery ship: real streams, of models that are not.
+"""Make the recordings that lessons 7 and 8 and the gallery ship: real streams, of models that are not.
 
     python notebooks/recordings/make.py
 
 Each was streamed by boto3 from an embedded Bedrock and timed on the wire; only the models are made up, each
 played by a latency law that is written here, so that nobody quotes these numbers as a real model's. Run it
-on a machine that does nothing else. `rainbows.jsonl` and `rainbows-in-bursts.jsonl`, whose numbers lesson 3
+on a machine that does nothing else. `rainbows.jsonl` and `rainbows-in-bursts.jsonl`, whose numbers lesson 2
 prints, are not made again.
 """
 

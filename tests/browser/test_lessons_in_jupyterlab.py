@@ -58,7 +58,7 @@ def test_a_lesson_runs_in_jupyterlab(begun, lesson):
 
 def test_a_live_cell_grows_and_ends_with_one_rendering(open_notebook):
     """The reader sees text before the reply is whole; at the end the text stands there once."""
-    notebook = open_notebook("01-first-stream.ipynb")
+    notebook = open_notebook("00-start-here.ipynb")
     cell = notebook.page.evaluate(
         "() => window.jupyterapp.shell.currentWidget.content.widgets.findIndex("
         "c => c.model.sharedModel.getSource().includes('nb.live('))"

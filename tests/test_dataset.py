@@ -176,6 +176,18 @@ def test_a_torn_part_is_left_out_and_said(tmp_path):
     assert len(open_dataset(tmp_path)) == 7
 
 
+def test_a_dataset_of_torn_parts_alone_is_empty(tmp_path):
+    """Where every part is torn, tables have their columns and no rows, and there is no recording."""
+    filled(tmp_path, replies())
+    for torn in (tmp_path / "replies").rglob("*.parquet"):
+        torn.write_bytes(torn.read_bytes()[:-100])
+    found = open_dataset(tmp_path)
+    with pytest.warns(UserWarning, match="3 parts of .* cannot be read"):
+        assert len(found.summary()) == 0
+    assert list(found) == []
+    assert len(found.sql("select * from recordings")) == 0
+
+
 # -- labels ----------------------------------------------------------------------------------------
 
 

@@ -26,8 +26,11 @@ def joined(place: Place, name: str, paths: Sequence[str], schema: pa.Schema | No
     run = pa.schema([("run", pa.string())])
     if not paths:
         empty = event_table([], []) if name == "events" else reply_table([])
-        for column in ("key", "run"):
-            empty = empty.append_column(column, pa.array([], pa.string()))
+        more = {"key": pa.string(), "run": pa.string()}
+        if name == "replies":
+            more["recording"] = pa.large_binary()
+        for column, kind in more.items():
+            empty = empty.append_column(column, pa.array([], kind))
         return pads.dataset(empty)
     options = pads.FileSystemFactoryOptions(
         partitioning=pads.partitioning(run, flavor="hive"), partition_base_dir=f"{place.root}/{name}"

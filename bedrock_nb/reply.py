@@ -58,7 +58,7 @@ class Reply(Answer):
     --------
     >>> import bedrock_nb as nb
     >>> client = nb.connect("local", verbose=False)
-    >>> with nb.stream(client, "Count from 1 to 20") as reply:
+    >>> with nb.stream(client, "Count to 5") as reply:
     ...     for event in reply:
     ...         pass
     >>> reply.status, reply.stop_reason

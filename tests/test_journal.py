@@ -679,6 +679,7 @@ class Striking:
     def __call__(self, frame: FrameType, what: str, arg: Any) -> Any:
         if frame.f_code.co_filename not in _OURS:
             return None
+        frame.f_trace = self  # Python 3.13 traces bytecodes only of a frame that is traced already
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if what == "opcode" and not self.struck:
             self.left -= 1
@@ -689,6 +690,7 @@ class Striking:
 
     def __enter__(self) -> Striking:
         self.before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 asks at `settrace` whether any frame wants them
         sys.settrace(self)
         return self
 

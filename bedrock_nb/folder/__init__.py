@@ -75,8 +75,14 @@ def load_folder(
 
     Examples
     --------
+    >>> import bedrock_nb as nb
+    >>> client = nb.connect("local", verbose=False)
+    >>> Path("runs").mkdir()
+    >>> for n in range(3):
+    ...     _ = nb.stream(client, "Count to 3").drain().recording.save(f"runs/{n}.jsonl")
     >>> runs = nb.load_folder("runs")
-    >>> nb.summary(runs.where(model="amazon.nova-lite-v1:0", status="complete"))
+    >>> len(nb.summary(runs.where(status="complete")))
+    3
     """
     root = lines.as_path(path)
     if not root.is_dir():

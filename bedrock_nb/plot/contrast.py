@@ -111,7 +111,7 @@ def compare(
     --------
     >>> import bedrock_nb as nb
     >>> client = nb.connect("local", verbose=False)
-    >>> replies = [nb.stream(client, "hello", labels={"run": n % 2}).drain() for n in range(4)]
+    >>> replies = [nb.stream(client, "Count to 5", labels={"run": n % 2}).drain() for n in range(4)]
     >>> ax = nb.plot.compare(replies, by="run")
     """
     if not isinstance(metric, str):

@@ -82,7 +82,7 @@ def gaps(source: Any, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import bedrock_nb as nb
-    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count from 1 to 20").drain()
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 5").drain()
     >>> ax = nb.plot.gaps(reply)
     """
     recordings = several(source)

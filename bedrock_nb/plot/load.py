@@ -82,7 +82,8 @@ def load(
     --------
     >>> import bedrock_nb as nb
     >>> client = nb.connect("local", verbose=False)
-    >>> replies = [nb.stream(client, "hello", labels={"concurrency": 1}).drain() for _ in range(3)]
+    >>> asked = {"prompt": "Count to 5", "labels": {"concurrency": 1}}
+    >>> replies = [nb.stream(client, **asked).drain() for _ in range(3)]
     >>> ax = nb.plot.load(replies)
     """
     table = rows(source)

@@ -65,7 +65,7 @@ def throughput(source: Any, *, window_s: float | None = None, ax: Axes | None = 
     Examples
     --------
     >>> import bedrock_nb as nb
-    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count from 1 to 20").drain()
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 5").drain()
     >>> ax = nb.plot.throughput(reply, window_s=0.2)
     """
     if window_s is not None and not (_is_number(window_s) and window_s > 0):
@@ -225,7 +225,7 @@ def reading_speed(source: Any, *, wpm: float = ADULT_WPM, ax: Axes | None = None
     Examples
     --------
     >>> import bedrock_nb as nb
-    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count from 1 to 20").drain()
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 5").drain()
     >>> ax = nb.plot.reading_speed(reply, wpm=300)
     """
     if not (_is_number(wpm) and wpm > 0):

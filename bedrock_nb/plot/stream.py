@@ -74,7 +74,7 @@ def anatomy(source: Any, *, ax: Axes | None = None) -> Axes:
     Examples
     --------
     >>> import bedrock_nb as nb
-    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count from 1 to 20").drain()
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 5").drain()
     >>> ax = nb.plot.anatomy(reply)
     """
     stream = dissect(one(source))

@@ -19,8 +19,8 @@ from bedrock_nb.render.characters import printable
 
 __all__ = ["ATTRIBUTES", "ELEMENTS", "STYLES", "UNSAFE_TEX", "heavy", "mathml"]
 
-# TeX that links, styles, names an element, loads code, or defines something that outlives the reply: MathJax
-# 2 to 4 and KaTeX. JupyterLab's MathJax filters links and styles; the one in a page by nbconvert does not.
+#: TeX that links, styles, names an element, loads code, or defines something that outlives the reply: MathJax
+#: 2 to 4 and KaTeX. JupyterLab's MathJax filters links and styles; the one in a page by nbconvert does not.
 UNSAFE_TEX = re.compile(
     r"""\\(?: href | url | html | style | class | cssId | data | bbox | fcolorbox | enclose | mmlToken
       | unicode | require | includegraphics | setOptions | mathtoolsset | csname | [egx]?def | let | futurelet

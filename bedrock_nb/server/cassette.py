@@ -123,9 +123,15 @@ class Cassette:
 
     Examples
     --------
-    >>> cassette = Cassette("cassettes/rainbows", then=bedrock())
+    >>> import bedrock_nb as nb
+    >>> from bedrock_nb.server import BedrockServer, Cassette, scripted
+    >>> cassette = Cassette("cassettes/greetings", then=scripted("Hello."))  # or then=bedrock(), which is AWS
     >>> with BedrockServer(cassette) as server:
-    ...     print(nb.stream(server.client(), "Tell me about rainbows").text)
+    ...     nb.chat(server.client(), "Good morning")
+    'Hello.'
+    >>> with BedrockServer(Cassette("cassettes/greetings", mode="none")) as server:
+    ...     nb.chat(server.client(), "Good morning")
+    'Hello.'
     """
 
     #: A request means the guardrails of whoever was recorded.

@@ -57,7 +57,7 @@ class ReplaySlider(anywidget.AnyWidget):
     Examples
     --------
     >>> import bedrock_nb as nb
-    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count from 1 to 20").drain()
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 5").drain()
     >>> slider = nb.ReplaySlider(reply)
     >>> slider.t = 0.0
     >>> slider.message.text

@@ -59,7 +59,10 @@ def goodput(source: Any, *, by: str | Sequence[str] | None = None, **thresholds:
 
     Examples
     --------
-    >>> nb.goodput(nb.recordings, by="model", ttft_s=0.5, tpot_s=0.05)  # doctest: +SKIP
+    >>> import bedrock_nb as nb
+    >>> reply = nb.stream(nb.connect("local", verbose=False), "Count to 3").drain()
+    >>> list(nb.goodput([reply], ttft_s=60, tpot_s=60)["good"])
+    [1]
     """
     checked = limits(**thresholds)
     if isinstance(source, pd.DataFrame):

@@ -621,7 +621,8 @@ def test_json_that_is_nested_too_deeply_is_the_callers_mistake(depth):
         response = connection.getresponse()
         response.read()
         connection.close()
-    assert response.status == 400
+    # How deep is too deep depends on the Python: from 3.12 on it is deeper.
+    assert response.status == 400 or (response.status == 200 and depth < 1000)
 
 
 def test_guardrails_of_the_service_that_is_asked_are_its_own():

@@ -62,9 +62,9 @@ def open_dataset(folder: str | os.PathLike[str], *, run: str | Sequence[str] | N
 
     Examples
     --------
-    >>> runs = nb.open_dataset("s3://bucket/runs")
-    >>> runs.sql("select model, median(ttft_s) from replies group by 1")
-    >>> nb.compare(runs.summary(["model", "ttft_s", "status"]), by="model")
+    >>> runs = nb.open_dataset("s3://bucket/runs")                       # doctest: +SKIP
+    >>> runs.sql("select model, median(ttft_s) from replies group by 1")  # doctest: +SKIP
+    >>> nb.compare(runs.summary(["model", "ttft_s", "status"]), by="model")  # doctest: +SKIP
     """
     found = Dataset(Place(folder), run)
     if len(found.runs):

@@ -68,7 +68,7 @@ def openai(
     Examples
     --------
     >>> ollama = openai("http://localhost:11434/v1", model={"us.amazon.nova-lite-v1:0": "llama3.2"})
-    >>> with BedrockServer(ollama, latency=Latency.none()) as server:
+    >>> with BedrockServer(ollama, latency=Latency.none()) as server:  # doctest: +SKIP
     ...     nb.stream(server.client(), "Why is the sky blue?").text
     """
     shown = _shown(base_url)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from bedrock_nb.conversation import Conversation
     from bedrock_nb.conversation.limits import Limits
     from bedrock_nb.conversation.turn import Turn
+    from bedrock_nb.course.grading import grade, progress
+    from bedrock_nb.course.guess import Guess
+    from bedrock_nb.doctor import doctor
     from bedrock_nb.errors import BedrockNbError
     from bedrock_nb.experiment import (
         Budget,
@@ -85,6 +88,7 @@ _PUBLIC: dict[str, str | None] = {
     "Conversation": "conversation",
     "Dataset": "experiment",
     "Folder": "folder",
+    "Guess": "course.guess",
     "Lengths": "experiment",
     "Limits": "conversation.limits",
     "LoadResult": "experiment",
@@ -120,6 +124,7 @@ _PUBLIC: dict[str, str | None] = {
     "formats": None,
     "goodput": "table",
     "guarded": "content",
+    "grade": "course.grading",
     "image": "content",
     "live": "live",
     "load_folder": "folder",
@@ -130,6 +135,7 @@ _PUBLIC: dict[str, str | None] = {
     "otel": None,
     "plot": None,
     "race": "experiment",
+    "progress": "course.grading",
     "read_aiperf": "formats",
     "read_llmeter": "formats",
     "record_batches": "formats",
@@ -164,6 +170,7 @@ __all__ = [
     "Dataset",
     "Folder",
     "Lengths",
+    "Guess",
     "Limits",
     "LoadResult",
     "MCPServer",
@@ -199,6 +206,7 @@ __all__ = [
     "goodput",
     "guarded",
     "image",
+    "grade",
     "live",
     "load_folder",
     "load_test",
@@ -209,6 +217,7 @@ __all__ = [
     "plot",
     "race",
     "read_aiperf",
+    "progress",
     "read_llmeter",
     "record_batches",
     "recordings",

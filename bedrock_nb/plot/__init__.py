@@ -14,6 +14,7 @@ Pictures of streams:
 - `gaps`: gaps between content deltas, and bursts
 - `waterfall`: many replies, a row each
 - `rounds`: tool_rounds, one turn with its tools
+- `guess`: a guess against what came
 
 Pictures of tables:
 
@@ -39,6 +40,7 @@ from __future__ import annotations
 from bedrock_nb.plot.contrast import compare
 from bedrock_nb.plot.gaps import gaps
 from bedrock_nb.plot.grid import heatmap
+from bedrock_nb.plot.guess import guess
 from bedrock_nb.plot.load import load
 from bedrock_nb.plot.pace import reading_speed, throughput
 from bedrock_nb.plot.progress import timeline
@@ -53,6 +55,7 @@ __all__ = [
     "compare",
     "ecdf",
     "gaps",
+    "guess",
     "heatmap",
     "load",
     "reading_speed",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +17,13 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from bedrock_nb import server
-from bedrock_nb.errors import CredentialsError, RequestError, ServerError
-from bedrock_nb.server.loopback import ACCESS_KEY, KEY_BEGINS
+from bedrock_nb.errors import CredentialsError, RequestError
+from bedrock_nb.server.loopback import ACCESS_KEY, KEY_BEGINS, TARGET_VARIABLE
+from bedrock_nb.server.seating import seated
 from bedrock_nb.tap import install
 from bedrock_nb.timeouts import Timeouts
 
 __all__ = ["EMBEDDED", "TARGET_VARIABLE", "connect", "credentials_of", "is_embedded", "of_aws"]
-
-#: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
-TARGET_VARIABLE = "BEDROCK_NB_TARGET"
 
 #: Seconds. Our limits come first; where boto3's came, it would send a request again that still is answered.
 #: What AWS recommends for models that think long:
@@ -37,6 +34,7 @@ _OF_AWS = re.compile(r"\.(amazonaws\.(com(\.cn)?|eu)|api\.aws|api\.amazonwebserv
 
 #: Where an embedded server is, in words. No port: a saved lesson says the same on every machine.
 EMBEDDED = "the embedded Bedrock on this machine (no AWS account needed)"
+CLASSROOM = "the classroom server on this machine"
 
 
 def connect(
@@ -56,7 +54,8 @@ def connect(
     ----------
     target : str
         ``"auto"`` (the embedded server, unless the variable BEDROCK_NB_TARGET says otherwise), ``"aws"``,
-        ``"local"``, or the URL of an embedded server that already runs, ``"http://127.0.0.1:8080"``.
+        ``"local"``, or the URL of an embedded server that already runs, ``"http://127.0.0.1:8080"``. In a
+        classroom the variable BEDROCK_NB_SEAT says whose requests they are.
     region, profile : str, optional
         For AWS, as boto3 takes them; by default what boto3 finds. The embedded server has none.
     concurrency : int
@@ -79,7 +78,7 @@ def connect(
     RequestError
         An argument that cannot work.
     CredentialsError
-        boto3 finds no AWS credentials.
+        boto3 finds no AWS credentials; or the server is a classroom's, and the environment has no seat in it.
     ServerError
         The embedded server did not start, or none answers at the URL.
     """
@@ -101,8 +100,8 @@ def connect(
         where = EMBEDDED
     elif isinstance(place, str) and place.startswith(("http://", "https://")):
         client = server.loopback_client(place, config=config)
-        _check_answers(place)
-        where = EMBEDDED
+        student = seated(place, credentials_of(client))
+        where = EMBEDDED if student is None else f"{CLASSROOM}, as {student}"
     else:
         raise RequestError(
             f"There is no target {place!r}.",
@@ -112,18 +111,6 @@ def connect(
     if verbose:
         print(f"Connected to {where}.")
     return client
-
-
-def _check_answers(url: str) -> None:
-    """Say it now if nothing is there: boto3 would find out at the first call, after several attempts."""
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname, parts.port or 80), timeout=5).close()
-    except OSError as err:
-        raise ServerError(
-            f"No embedded Bedrock answers at {url}.",
-            remedy='Start one with `bedrock-nb serve --port …`, or take connect("local"), which does it.',
-        ) from err
 
 
 _OR_LOCAL = 'To go on without an AWS account: connect("local").'

@@ -13,6 +13,7 @@ starts and not before, so that a client of one does not wait for them.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -23,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 from bedrock_nb.errors import RequestError, ServerError
 from bedrock_nb.server import faults as faults
 from bedrock_nb.server.cassette import Cassette
+from bedrock_nb.server.classroom import Classroom
 from bedrock_nb.server.fault import Faults, plan
 from bedrock_nb.server.guardrail import DEFAULT, Guardrail
 from bedrock_nb.server.latency import INSTANT, Latency
-from bedrock_nb.server.loopback import Keys, check_url, keys_of, loopback_client
+from bedrock_nb.server.loopback import TARGET_VARIABLE, Keys, check_url, keys_of, loopback_client
 from bedrock_nb.server.ngrams import ngram
 from bedrock_nb.server.openai_chat import openai
 from bedrock_nb.server.own_models import drawing, embedded
@@ -44,6 +46,7 @@ __all__ = [
     "INSTANT",
     "BedrockServer",
     "Cassette",
+    "Classroom",
     "Guardrail",
     "Latency",
     "Responder",
@@ -94,6 +97,8 @@ class BedrockServer:
         from a `Request` to a fault or None. Requests that are refused as invalid do not count.
     guardrails : sequence of Guardrail
         Those that requests may name in ``guardrailConfig``; by default one, ``embeddedwords``.
+    classroom : Classroom, optional
+        Who may ask, each with limits of their own; `client` then has the teacher's seat, which has none.
     host : str
         A loopback address.
     port : int
@@ -123,6 +128,7 @@ class BedrockServer:
         latency: Latency | None = None,
         faults: Faults = None,
         guardrails: Sequence[Guardrail] = (DEFAULT,),
+        classroom: Classroom | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -138,7 +144,12 @@ class BedrockServer:
             )
         self.responder, self.latency = responder, latency if latency is not None else Latency()
         self._plan = plan(faults)
-        self._guardrails, self._log, self._keys = tuple(guardrails), Log(), Keys()
+        if classroom is not None and not isinstance(classroom, Classroom):
+            raise RequestError(
+                f"classroom is {classroom!r}.", remedy="Give a Classroom, such as Classroom(30)."
+            )
+        self.classroom, self._guardrails, self._log = classroom, tuple(guardrails), Log()
+        self._keys = Keys() if classroom is None else classroom.teacher.keys
         self._address = (host, port)
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread, asyncio.Event] | None = None
         self._listener: Listener | None = None
@@ -159,7 +170,11 @@ class BedrockServer:
 
     def client(self, service: str = "bedrock-runtime", **kwargs: Any) -> Any:
         """A real boto3 client for this server, ``bedrock-runtime`` or another; see `loopback_client`."""
-        return loopback_client(self.endpoint_url, service, **kwargs)
+        keys = {
+            "aws_access_key_id": self._keys.access_key,
+            "aws_secret_access_key": self._keys.secret_key,
+        }
+        return loopback_client(self.endpoint_url, service, **keys | kwargs)
 
     def truth(self, request_id: str) -> Truth:
         """What the server did about a request, and when.
@@ -176,8 +191,9 @@ class BedrockServer:
 
         Examples
         --------
+        >>> import bedrock_nb as nb
         >>> with BedrockServer() as server:
-        ...     reply = nb.stream(server.client(), "Tell me about rainbows").drain()
+        ...     reply = nb.stream(server.client(), "Count to 3").drain()
         ...     late = server.truth(reply.envelope["request_id"]).to_frame()["late_s"].max()
         """
         known = self._log.get(request_id)
@@ -199,10 +215,11 @@ class BedrockServer:
 
         Examples
         --------
+        >>> import bedrock_nb as nb
         >>> with BedrockServer() as server, server.fault(nb.server.faults.reset(after=5)):
         ...     nb.stream(server.client(), "Tell me about rainbows").text
         Traceback (most recent call last):
-        bedrock_nb.errors.ConnectionLost: …
+        bedrock_nb.errors.ConnectionLost: The connection broke (ConnectionResetError). What came is kept: ...
         """
         before, self._plan = self._plan, plan(faults)
         try:
@@ -238,13 +255,20 @@ class BedrockServer:
         from bedrock_nb.server.selector import new_loop
 
         settings = Settings(
-            self.responder, self.latency, lambda: self._plan, self._guardrails, self._keys, self._log
+            self.responder,
+            self.latency,
+            lambda: self._plan,
+            self._guardrails,
+            self._keys,
+            self._log,
+            self.classroom,
         )
 
         async def serve() -> None:
             stop = asyncio.Event()
             async with serving(*self._address, settings) as listener:
-                keys_of[listener.url] = self._keys
+                if self.classroom is None:  # else whoever connects says who they are
+                    keys_of[listener.url] = self._keys
                 self._running = (asyncio.get_running_loop(), threading.current_thread(), stop)
                 started.set_result(listener)
                 await stop.wait()
@@ -284,7 +308,8 @@ def truth(request_id: str, url: str | None = None) -> Truth:
     request_id : str
         Of the answer: ``reply.envelope["request_id"]``, or the column of the summary table.
     url : str, optional
-        Where the server is; by default the one that `local` started, which ``connect()`` uses.
+        Where the server is; by default the one that ``connect()`` uses: where BEDROCK_NB_TARGET says, else
+        the one that `local` started.
 
     Raises
     ------
@@ -293,6 +318,8 @@ def truth(request_id: str, url: str | None = None) -> Truth:
     ServerError
         No embedded server answers there.
     """
-    url = local() if url is None else url
+    if url is None:
+        target = os.environ.get(TARGET_VARIABLE, "")
+        url = target if target.startswith("http://") else local()
     check_url(url)
     return fetch(url, request_id)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["ANSWERS", "Answer", "find"]
+__all__ = ["ANSWERS", "READ", "Answer", "find"]
 
 
 class Answer(NamedTuple):
@@ -228,6 +228,9 @@ _ASKING = frozenset(
 #: A sentence with one of these and a word or two that ask for nothing, such as a name.
 _GREETINGS = ("hello", "hi", "hey", "good morning", "good afternoon", "good evening")
 _NAME_WORDS = 2
+#: Characters of a prompt, from its end, in which words are looked for: while a regular expression reads, no
+#: other stream goes on.
+READ = 100_000
 _WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
 #: Who says the one is greeted by name, and is told it again when they ask the other.
 _PROPER = r"(?-i:[^\W\d_a-z])[^\W\d_]*"  # not "my name is not important"
@@ -246,6 +249,7 @@ def find(prompt: str, before: Sequence[str] = ()) -> str | None:
     Parameters
     ----------
     prompt : str
+        Of one that is longer than a book's chapter, the end is looked at.
     before : sequence of str
         What was said before to the model in the same conversation, its system prompt first.
 
@@ -257,6 +261,7 @@ def find(prompt: str, before: Sequence[str] = ()) -> str | None:
     >>> find("What is my name?", before=["My name is Ada."])
     'Your name is Ada.'
     """
+    prompt = prompt[-READ:]
     sentences = [(text, _WORD.findall(text.lower())) for text in _SENTENCE_END.split(prompt)]
     about = [(text, set(words), _subject(words)) for text, words in sentences if words]
     for answer in ANSWERS:

@@ -12,15 +12,15 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import count
 from operator import or_
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
+import orjson
 from aiohttp import web
 
 import bedrock_nb.errors
@@ -28,10 +28,11 @@ from bedrock_nb.errors import BedrockNbError, RefusedError, RequestError
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
 from bedrock_nb.server import control, operations, status
-from bedrock_nb.server.admission import Admission
-from bedrock_nb.server.caching import PromptCache, cached
+from bedrock_nb.server.accounts import Account, Accounts
+from bedrock_nb.server.caching import cached
+from bedrock_nb.server.classroom import Classroom
 from bedrock_nb.server.fault import Fault, Plan, parse_all, sound
-from bedrock_nb.server.guard import check_head, read_body
+from bedrock_nb.server.guard import check_head, json_of, read_body
 from bedrock_nb.server.guarding import guarded
 from bedrock_nb.server.guardrail import DEFAULT, Guardrail
 from bedrock_nb.server.latency import Latency, is_timed
@@ -42,21 +43,35 @@ from bedrock_nb.server.perform import dumps
 from bedrock_nb.server.refusal import Refusal, internal, refused_as
 from bedrock_nb.server.responders import Coming, Responder
 from bedrock_nb.server.sending import Pace, Sending, plain
-from bedrock_nb.server.signature import Signed, verify
+from bedrock_nb.server.signature import Signed
 from bedrock_nb.server.threads import Daemons
 from bedrock_nb.server.truths import Log, Truth
 from bedrock_nb.server.writing import input_tokens
 
-__all__ = ["FAULT_HEADER", "Endpoint"]
+__all__ = ["FAULT_HEADER", "KEY_HEADER", "Endpoint"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: A request header that asks for a fault, as ``bedrock-nb serve --fault`` does: ``cut:after=10``.
 FAULT_HEADER = "x-bedrock-nb-fault"
-_LARGE = 64 * 2**10  # bytes of a body that is read in a thread, for others not to wait
+#: Where a request keeps in whose name it is answered.
+_ACCOUNT = web.RequestKey("ACCOUNT", Account)
+_LARGE = 64 * 2**10  # bytes of a body that is worked on in a thread
 _SHOWN = 200  # requests on the status page
 
 _MODEL = re.compile(r"/model/(?P<model>.+)/(?P<action>[^/]+)")
 _GUARDRAIL = re.compile(r"/guardrail/(?P<id>[^/]+)/version/(?P<version>[^/]+)/apply")
 _TRUTH = re.compile(r"/truth/(?P<id>[0-9a-f-]{36})")
+_PAUSE = "/pause"
+#: What of a classroom's page only the teacher may see.
+_TEACHERS = frozenset({"/", "/status.json", _PAUSE})
+#: The header that has the dashboard's key where there is no address to put it in.
+KEY_HEADER = "x-bedrock-nb-key"
+_NOT_YOURS = (
+    "This is the teacher's page of a classroom: open it with the whole address that "
+    "`bedrock-nb serve` printed, its key included."
+)
 
 
 @dataclass
@@ -75,6 +90,8 @@ class Endpoint:
     keys : Keys
         Requests under this key must be signed with it.
     log : Log
+    classroom : Classroom, optional
+        Whoever has no seat in it is refused, and the page is the teacher's.
     """
 
     responder: Responder
@@ -83,22 +100,31 @@ class Endpoint:
     guardrails: tuple[Guardrail, ...] = (DEFAULT,)
     keys: Keys = field(default_factory=Keys)
     log: Log = field(default_factory=Log)
-    _numbers: Iterator[int] = field(default_factory=count, repr=False)
+    classroom: Classroom | None = None
     _threads: Daemons = field(default_factory=Daemons, repr=False)
     _begun: float = field(default_factory=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
-        self._respond = guarded(cached(self.responder, PromptCache()), self.guardrails)
-        self._admission = Admission(self.latency, time.monotonic)
+        self._accounts = Accounts(
+            self.classroom,
+            self.keys,
+            self.latency,
+            lambda cache: guarded(cached(self.responder, cache), self.guardrails),
+        )
         self._pace = Pace()
 
     # -- what is asked for -------------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request."""
-        check_head(request)
-        if request.method == "GET" and (page := self._page(request.rel_url.raw_path)) is not None:
+        path = request.rel_url.raw_path
+        check_head(request, own_page=path == _PAUSE and self.classroom is not None)
+        if self.classroom is not None and path in _TEACHERS and not self._is_teacher(request):
+            return web.Response(status=403, text=_NOT_YOURS, headers=status.HEADERS)
+        if request.method == "GET" and (page := await self._page(path, request)) is not None:
             return page
+        if request.method == "POST" and path == _PAUSE and self.classroom is not None:
+            return await self._pause(request, self.classroom)
         truth = self.log.open(str(uuid.uuid4()))
         request[REQUEST_ID] = truth.request_id
         outcome: Any = "gone"
@@ -116,21 +142,65 @@ class Endpoint:
             raise
         finally:
             self.log.close(truth, outcome)
+            if (account := request.get(_ACCOUNT)) is not None:
+                account.tally.end(truth)
 
-    def _page(self, path: str) -> web.Response | None:
-        """The status page, and what it shows."""
+    async def _page(self, path: str, request: web.Request) -> web.Response | None:
+        """The status page, and what it shows; and who somebody is."""
+        if path == "/seat":
+            return web.Response(
+                body=dumps({"student": self._seated(request)}), content_type="application/json"
+            )
         if (found := _TRUTH.fullmatch(path)) is not None:
             truth = self.log.get(found["id"])
             if truth is None:
                 raise Refusal(404, "ResourceNotFoundException", "No such request is known.")
             return web.Response(body=dumps(truth.to_dict()), content_type="application/json")
         if path == "/status.json":
-            requests = [truth.summary() for truth in self.log.latest(_SHOWN)]
-            shown = {"server": self._about(), "now": time.time(), "requests": requests}
-            headers = {**status.HEADERS, "Content-Type": "application/json"}
-            return web.Response(body=dumps(shown), headers=headers)
+            student = request.query.get("student", "") if self.classroom is not None else ""
+            # In a thread: it takes some milliseconds, in which writes of others would be due.
+            body = await asyncio.get_running_loop().run_in_executor(self._threads, self._status, student)
+            return web.Response(body=body, headers={**status.HEADERS, "Content-Type": "application/json"})
         page = status.page(path[1:])
         return page and web.Response(body=page[0], headers={**status.HEADERS, "Content-Type": page[1]})
+
+    def _status(self, student: str) -> bytes:
+        """What the page shows: of all, or of the requests of one student."""
+        requests = [truth.summary() for truth in self.log.latest(_SHOWN, student)]
+        shown = {"server": self._about(), "now": time.time(), "requests": requests}
+        classroom = self._accounts.shown()
+        if classroom is not None:
+            shown["classroom"] = classroom
+        try:
+            return orjson.dumps(shown)  # a millisecond; json takes sixteen, and lets no other thread run
+        except TypeError:  # half a surrogate pair, in a model id or in metadata
+            return dumps(shown)
+
+    # -- the classroom -----------------------------------------------------------------------------
+
+    def _is_teacher(self, request: web.Request) -> bool:
+        key = request.headers.get(KEY_HEADER) or request.query.get("key", "")
+        return self.classroom is not None and self.classroom.opens(key)
+
+    def _seated(self, request: web.Request) -> str | None:
+        """The name of the student whose signature a request has; None if there is no classroom."""
+        if self.classroom is None:
+            return None
+        headers = _lower(request)
+        account = self._accounts.whose(headers)
+        self._accounts.verify(account, Signed("GET", "/seat", request.rel_url.raw_query_string, headers, b""))
+        return account.name
+
+    async def _pause(self, request: web.Request, classroom: Classroom) -> web.Response:
+        """What the teacher's page asks for: ``{"student": name or null, "paused": true}``."""
+        match json_of(await read_body(request)):
+            case {"student": str() | None as student, "paused": bool(paused)}:
+                try:
+                    classroom.pause(student, paused)
+                except RequestError as err:
+                    raise Refusal(400, "ValidationException", str(err)) from err
+                return web.Response(body=b"{}", headers=status.HEADERS, content_type="application/json")
+        raise Refusal(400, "ValidationException", 'Wanted is {"student": name or null, "paused": bool}.')
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -144,9 +214,11 @@ class Endpoint:
 
     async def _operation(self, request: web.Request, truth: Truth) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = _lower(request)
+        account = self._accounts.whose(headers)
+        query = request.rel_url.raw_query_string
         if request.method == "GET":
-            verify(Signed("GET", path, request.rel_url.raw_query_string, headers, b""), self.keys)
+            await self._let_in(account, Signed("GET", path, query, headers, b""), request, truth)
             found = control.route("GET", path, request.query)
             if found is None:
                 raise unknown_operation()
@@ -156,12 +228,13 @@ class Endpoint:
         if request.method != "POST" or (model is None and guardrail is None):
             raise unknown_operation()
         body = await read_body(request, untyped=model is not None and model["action"].startswith("invoke"))
-        verify(Signed(request.method, path, request.rel_url.raw_query_string, headers, body), self.keys)
+        await self._let_in(account, Signed("POST", path, query, headers, body), request, truth)
         if model is None:
             assert guardrail is not None
             truth.operation = "ApplyGuardrail"
             named = unquote(guardrail["id"]), unquote(guardrail["version"])
-            applied = operations.apply_guardrail(*named, Incoming("", headers, body), self.guardrails)
+            wanted = Incoming("", headers, body), self.guardrails
+            applied = await self._aside(len(body), operations.apply_guardrail, *named, *wanted)
             return plain(dumps(applied), truth)
         truth.model, fault = _fault_asked_for(unquote(model["model"]), headers)
         incoming = Incoming(truth.model, headers, body)
@@ -170,34 +243,44 @@ class Endpoint:
             raise Refusal(400, "ValidationException", text)
         if model["action"] == "count-tokens":
             truth.operation = "CountTokens"
-            return plain(dumps(operations.count_tokens(incoming)), truth)
+            counted = await self._aside(len(body), operations.count_tokens, incoming)
+            return plain(dumps(counted), truth)
         operation = OPERATIONS.get(model["action"])
         if operation is None:
             raise unknown_operation()
         truth.operation = operation.name
-        return await self._ask(request, operation, incoming, fault, truth)
+        return await self._ask(request, operation, incoming, fault, truth, account)
+
+    async def _let_in(self, account: Account, signed: Signed, request: web.Request, truth: Truth) -> None:
+        """Check that a request is signed with the keys of its account; then it counts as theirs."""
+        await self._aside(len(signed.body), self._accounts.verify, account, signed)
+        truth.student = account.name
+        self._accounts.refuse_paused(account)
+        if self.classroom is not None:  # nobody looks at the tally of everybody
+            request[_ACCOUNT] = account
+            account.tally.begin()
 
     # -- who answers it ----------------------------------------------------------------------------
 
     async def _ask(
-        self, http: web.Request, operation: Operation, incoming: Incoming, fault: Fault | None, truth: Truth
+        self,
+        http: web.Request,
+        operation: Operation,
+        incoming: Incoming,
+        fault: Fault | None,
+        truth: Truth,
+        account: Account,
     ) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        if len(incoming.body) > _LARGE:
-            kwargs, asked = await loop.run_in_executor(self._threads, _read, operation, incoming)
-        else:
-            kwargs, asked = _read(operation, incoming)
+        size = len(incoming.body)
+        kwargs, asked = await self._aside(size, _read, operation, incoming)
         truth.metadata = dict(kwargs.get("requestMetadata") or {})
         reserved = used = 0
-        if self.latency.tokens_per_minute:
-            reserved = input_tokens(kwargs) + (asked.max_tokens or 0)
-        self._admission.check_rates(reserved)
+        if account.counts_tokens:
+            reserved = await self._aside(size, input_tokens, kwargs) + (asked.max_tokens or 0)
+        account.check_rates(reserved)
         try:
-            waits = self._admission.busy
-            await self._admission.enter()
-            try:
-                truth.queued_s = time.monotonic() - truth.arrived if waits else 0.0
-                answer, change = await self._thought(asked, fault, truth)
+            async with account.place(truth):
+                answer, change = await self._thought(asked, fault, truth, account)
                 used = _tokens(answer, reserved)
                 sending = Sending(
                     http, operation, kwargs, change, truth, self._threads, self._pace, self.guardrails
@@ -205,16 +288,21 @@ class Endpoint:
                 response = await sending.send(answer)
                 used = _tokens(answer, reserved)  # one that was still being made knows it only now
                 return response
-            finally:
-                self._admission.leave()
         finally:
-            self._admission.settle(reserved, used)
+            truth.tokens = used
+            account.settle(reserved, used)
+
+    async def _aside(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do some work on a body of so many bytes; in a thread if it is large, for others not to wait."""
+        if size <= _LARGE:
+            return work(*args, **kwargs)
+        return await asyncio.wrap_future(self._threads.submit(work, *args, **kwargs))
 
     async def _thought(
-        self, asked: Request, fault: Fault | None, truth: Truth
+        self, asked: Request, fault: Fault | None, truth: Truth, account: Account
     ) -> tuple[Recording | Coming, Fault | None]:
         """What the responder says, and what goes wrong with it, thought of in a thread."""
-        future = self._threads.submit(self._answer, asked, fault, truth)
+        future = self._threads.submit(self._answer, asked, fault, truth, account)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -222,18 +310,18 @@ class Endpoint:
             raise
 
     def _answer(
-        self, asked: Request, fault: Fault | None, truth: Truth
+        self, asked: Request, fault: Fault | None, truth: Truth, account: Account
     ) -> tuple[Recording | Coming, Fault | None]:
         """What the responder says, with its times, and what goes wrong with it. In a thread."""
         faults = [each for each in (self.faults()(asked), fault) if each is not None]
         change = reduce(or_, faults) if faults else None
         truth.fault = change.said if change else None
-        return self._said(asked, truth), change
+        return self._said(asked, truth, account), change
 
-    def _said(self, asked: Request, truth: Truth) -> Recording | Coming:
+    def _said(self, asked: Request, truth: Truth, account: Account) -> Recording | Coming:
         name = _name(self.responder)
         try:
-            answer = self._respond(asked)
+            answer = account.respond(asked)
             if isinstance(answer, Iterable) and not isinstance(answer, Recording | str | bytes | Mapping):
                 return Coming(answer, truth.arrived + truth.queued_s)
         except Refusal:
@@ -245,12 +333,17 @@ class Endpoint:
         if not isinstance(answer, Recording):
             found = type(answer).__name__
             raise internal(f"The responder {name} returned a {found}; a Recording is wanted.")
-        number = next(self._numbers)
+        number = next(account.numbers)
         if not is_timed(answer):
             truth.law = repr(self.latency)
             if self.latency.paced:
                 answer = self.latency.retime(answer, nth=number)
         return answer
+
+
+def _lower(request: web.Request) -> dict[str, str]:
+    """The headers of a request by their names in small letters."""
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _name(responder: Responder) -> str:

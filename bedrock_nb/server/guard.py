@@ -27,8 +27,14 @@ MAX_HEAD = 64 * 2**10
 BODY_TIME = web.RequestKey("BODY_TIME", float)
 
 
-def check_head(request: web.Request) -> None:
+def check_head(request: web.Request, *, own_page: bool = False) -> None:
     """Refuse whatever a web page could have sent, and heads that are too large.
+
+    Parameters
+    ----------
+    request : Request
+    own_page : bool
+        Whether this server's own page may send it; it names its Origin where it changes something.
 
     Raises
     ------
@@ -46,7 +52,8 @@ def check_head(request: web.Request) -> None:
         )
     link = request.method == "GET" and request.headers.get("Sec-Fetch-Dest") == "document"  # somebody clicked
     elsewhere = request.headers.get("Sec-Fetch-Site", "none") == "cross-site" and not link
-    if "Origin" in request.headers or elsewhere:
+    origin = request.headers.get("Origin")
+    if (origin is not None and not (own_page and origin == f"http://{host}")) or elsewhere:
         raise Refusal(403, "AccessDeniedException", "Requests from web pages are not answered.")
     if sum(len(name) + len(value) for name, value in request.raw_headers) > MAX_HEAD:
         raise Refusal(

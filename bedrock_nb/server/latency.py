@@ -136,7 +136,8 @@ class Latency:
     slots : int, optional
         Answers given at once; further requests wait for a free place, first come first served.
     queue : int, optional
-        Requests that may wait; the next is refused with 503 ServiceUnavailableException.
+        Requests that may wait, of each student in a classroom; the next is refused with 503
+        ServiceUnavailableException.
     requests_per_minute, tokens_per_minute : float, optional
         Rates beyond which requests are refused with 429 ThrottlingException: each a bucket of one minute's
         worth that refills steadily. A request takes its input tokens and its ``maxTokens`` out of it, and

@@ -7,6 +7,7 @@ or make it fail: no profile, no proxy, no bearer token.
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +19,18 @@ __all__ = [
     "ACCESS_KEY",
     "BINDABLE",
     "KEY_BEGINS",
+    "LONGEST_NAME",
     "NAMES",
     "REGION",
+    "SEAT_VARIABLE",
     "SECRET_KEY",
+    "TARGET_VARIABLE",
     "Keys",
     "check_address",
     "check_url",
     "keys_of",
     "loopback_client",
+    "seat",
 ]
 
 #: Host names of this machine, as they stand in a URL or a Host header.
@@ -38,8 +43,15 @@ REGION = "us-east-1"
 #: The embedded server takes any credentials; these say what they are.
 ACCESS_KEY = "embedded-bedrock"
 SECRET_KEY = "not-a-secret"
-#: How the access key of each server that has its own begins; none of AWS's does.
+#: How the access key of each server that has its own begins, and of each seat; none of AWS's does.
 KEY_BEGINS = "EMBEDDED"
+#: Characters of the name of a seat.
+LONGEST_NAME = 60
+
+#: Environment variable that sends ``connect()`` elsewhere: ``aws``, ``local`` or a loopback URL.
+TARGET_VARIABLE = "BEDROCK_NB_TARGET"
+#: Environment variable with a student's seat in a classroom: access key and secret, a colon between them.
+SEAT_VARIABLE = "BEDROCK_NB_SEAT"
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,26 @@ class Keys:
 keys_of: dict[str, Keys] = {}
 
 
+def seat() -> Keys | None:
+    """The seat in a classroom that the environment names, or None.
+
+    Raises
+    ------
+    RequestError
+        What it names is none; it is not repeated, for it may be half of a secret.
+    """
+    said = os.environ.get(SEAT_VARIABLE, "").strip()
+    if not said:
+        return None
+    access_key, _, secret_key = said.partition(":")
+    if not (access_key.startswith(KEY_BEGINS) and access_key.isalnum() and secret_key):
+        raise RequestError(
+            f"The variable {SEAT_VARIABLE} holds no seat.",
+            remedy=f"Paste the line that your teacher gave you: {SEAT_VARIABLE}={KEY_BEGINS}…:…",
+        )
+    return Keys(access_key, secret_key)
+
+
 def loopback_client(url: str, service: str = "bedrock-runtime", **kwargs: Any) -> Any:
     """A boto3 client for a server on this machine.
 
@@ -61,7 +93,8 @@ def loopback_client(url: str, service: str = "bedrock-runtime", **kwargs: Any) -
     ----------
     url : str
         ``http://127.0.0.1:8080`` or the like. Requests to a server that this process runs, or started, are
-        signed with that server's own key; to any other with made-up credentials.
+        signed with that server's own key; to any other with the `seat` that the environment names, else with
+        made-up credentials.
     service : str
         ``"bedrock-runtime"``, or ``"bedrock"`` for the control plane.
     **kwargs
@@ -74,7 +107,7 @@ def loopback_client(url: str, service: str = "bedrock-runtime", **kwargs: Any) -
     Raises
     ------
     RequestError
-        The URL is not one of this machine.
+        The URL is not one of this machine, or the environment names a seat that is none.
     """
     # Late, and not at the top: whoever only runs a server does not wait for boto3.
     import boto3
@@ -94,7 +127,7 @@ def loopback_client(url: str, service: str = "bedrock-runtime", **kwargs: Any) -
     # not even looked up, the session's own variable for it has no sources.
     core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     session = boto3.Session(botocore_session=core)
-    keys = keys_of.get(url.rstrip("/"), Keys(ACCESS_KEY, SECRET_KEY))
+    keys = keys_of.get(url.rstrip("/")) or seat() or Keys(ACCESS_KEY, SECRET_KEY)
     settings: dict[str, Any] = {
         "region_name": REGION,
         "aws_access_key_id": keys.access_key,

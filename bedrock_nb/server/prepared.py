@@ -18,7 +18,7 @@ from typing import Any
 from bedrock_nb.message import Block, ReasoningBlock, RedactedBlock, TextBlock
 from bedrock_nb.recording import Recording
 from bedrock_nb.request import Request
-from bedrock_nb.server.answers import find
+from bedrock_nb.server.answers import READ, find
 from bedrock_nb.server.fields import THINKING, schema_text, thinks
 from bedrock_nb.server.samples import sample
 from bedrock_nb.server.writing import dice, last_turn, recorded, text_of, tool_use
@@ -132,6 +132,7 @@ def _wanted_tools(config: Mapping[str, Any], prompt: str) -> tuple[Mapping[str, 
     choice = config.get("toolChoice") or {}
     if "tool" in choice:
         return tuple(spec for spec in specs if spec["name"] == choice["tool"]["name"])
+    prompt = prompt[-READ:]
     words = set(_WORD.findall(prompt.lower()))
     named = tuple(spec for spec in specs if _speaks_of(spec["name"], prompt, words))
     return named or tuple(specs[:1] if "any" in choice else ())

@@ -20,16 +20,25 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import bedrock_nb.errors
 from bedrock_nb.errors import ServerError
+from bedrock_nb.server.classroom import Classroom
 from bedrock_nb.server.fault import Faults, Plan, plan, sound
 from bedrock_nb.server.guardrail import DEFAULT, Guardrail
 from bedrock_nb.server.latency import Latency
-from bedrock_nb.server.loopback import ACCESS_KEY, REGION, SECRET_KEY, Keys, keys_of
+from bedrock_nb.server.loopback import (
+    ACCESS_KEY,
+    REGION,
+    SEAT_VARIABLE,
+    SECRET_KEY,
+    TARGET_VARIABLE,
+    Keys,
+    keys_of,
+)
 from bedrock_nb.server.own_models import embedded
 from bedrock_nb.server.responders import Responder
 from bedrock_nb.server.truths import Log
@@ -42,6 +51,7 @@ __all__ = ["Settings", "child", "local", "serve", "serving"]
 _START_LIMIT = 20.0  # seconds
 _LAST_LINES = 8  # of the child's error output, in the message when it does not start
 _PARENT_CHECK = 1.0  # seconds
+_CLASS_REQUESTS, _CLASS_WRITES = 10_000, 1_000_000  # that a classroom's server remembers: 32 MB
 
 
 # -- by hand ---------------------------------------------------------------------------------------
@@ -55,6 +65,7 @@ def serve(
     responder: Responder = embedded,
     faults: Faults = None,
     guardrails: Sequence[Guardrail] = (DEFAULT,),
+    classroom: Classroom | None = None,
     announce: Callable[[str], None] = print,
 ) -> None:
     """Run the embedded server until it is interrupted.
@@ -73,6 +84,8 @@ def serve(
         What goes wrong, as for `BedrockServer`.
     guardrails : sequence of Guardrail
         Those that requests may name.
+    classroom : Classroom, optional
+        Who may ask. Its file of seats is written when the server listens.
     announce : function
         Told, line by line, where the server is and how to point an AWS SDK at it.
 
@@ -82,9 +95,16 @@ def serve(
         An address that is not of this machine, or faults that are none.
     ServerError
         The port is in use, or may not be used.
+    RecordingError
+        The file of seats cannot be written.
     """
 
     def ready(url: str, _port: int) -> None:
+        if classroom is not None:
+            for line in _of_classroom(classroom, url):
+                announce(line)
+            sys.stdout.flush()
+            return
         announce(
             f"Embedded Bedrock at {url} (Ctrl-C ends it; open it in a browser to watch). For any AWS SDK:"
         )
@@ -97,9 +117,30 @@ def serve(
 
     with contextlib.suppress(KeyboardInterrupt):
         planned = plan(faults)
-        settings = Settings(responder, latency or Latency(), lambda: planned, tuple(guardrails))
+        settings = Settings(
+            responder,
+            latency or Latency(),
+            lambda: planned,
+            tuple(guardrails),
+            log=None if classroom is None else Log(_CLASS_REQUESTS, _CLASS_WRITES),
+            classroom=classroom,
+        )
         _run(host, port, settings, ready)
     announce("Stopped.")
+
+
+def _of_classroom(classroom: Classroom, url: str) -> Iterator[str]:
+    """What a teacher is to know."""
+    yield f"A classroom of {len(classroom.seats)} at {url} (Ctrl-C ends it). Each student: {classroom.said}."
+    yield f"Your page, for nobody else: {classroom.dashboard(url)}"
+    file = classroom.save(url)
+    if file is None:
+        return
+    yield f"{file} has a line for each student. Only you can read it; it is read again at the next start."
+    yield (
+        f"It sets {TARGET_VARIABLE} and {SEAT_VARIABLE}: all that nb.connect() needs. Any AWS SDK takes "
+        f"AWS_ENDPOINT_URL_BEDROCK_RUNTIME={url}, AWS_REGION={REGION} and both keys of the line."
+    )
 
 
 class Settings(NamedTuple):
@@ -111,6 +152,7 @@ class Settings(NamedTuple):
     guardrails: tuple[Guardrail, ...] = (DEFAULT,)
     keys: Keys = Keys(ACCESS_KEY, SECRET_KEY)
     log: Log | None = None
+    classroom: Classroom | None = None
 
 
 @contextlib.asynccontextmanager
@@ -155,6 +197,7 @@ def settle_down() -> None:
 
     What is loaded stays, so the collector need not look at it; nearly all that comes later goes by itself.
     """
+    sys.setswitchinterval(0.001)  # a responder's thread gives way to a write that is due
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
@@ -171,7 +214,6 @@ def settle_down() -> None:
 def child() -> None:
     """Serve until the parent is gone: what the process started by `local` runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.setswitchinterval(0.001)  # a responder's thread gives way to a write that is due
     threading.Thread(target=_until_orphaned, args=(sys.stdin.fileno(),), daemon=True).start()
 
     keys = Keys()

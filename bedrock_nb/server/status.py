@@ -1,6 +1,6 @@
 """The page that a browser sees at the server's own address: its files, and the headers they go out with.
 
-Strategy: the page is three plain files beside this module, and a table says which names there are. A name is
+Strategy: the page is four plain files beside this module, and a table says which names there are. A name is
 looked up and never becomes a path, so there is nothing to climb out of. A file is read once: a slow disk
 would otherwise hold up the streams of others. What the page shows it asks for itself, as ``status.json``.
 
@@ -21,6 +21,7 @@ _FOLDER = Path(__file__).parent / "page"
 _FILES = {
     "": ("index.html", "text/html; charset=utf-8"),
     "status.js": ("status.js", "text/javascript; charset=utf-8"),
+    "classroom.js": ("classroom.js", "text/javascript; charset=utf-8"),
     "status.css": ("status.css", "text/css; charset=utf-8"),
 }
 
@@ -51,7 +52,7 @@ def page(name: str) -> tuple[bytes, str] | None:
     Parameters
     ----------
     name : str
-        The URL's path after its first slash: ``""``, ``"status.js"`` or ``"status.css"``.
+        The URL's path after its first slash: ``""``, ``"status.js"``, ``"classroom.js"`` or ``"status.css"``.
 
     Returns
     -------

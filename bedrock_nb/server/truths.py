@@ -4,7 +4,8 @@ Strategy: the endpoint opens a `Truth` for each request and notes every write in
 write: when it was due, when it was begun and done, its bytes and its events. Times are seconds after the
 request arrived, on the monotonic clock, which on Linux all processes of a machine share; `arrived` is that
 clock's reading, `started` the wall clock's at the same moment. A `Log` keeps the latest, up to a number of
-requests and of writes, so that a server that runs for a month does not grow.
+requests and of writes, so that a server that runs for a month does not grow. Of those without a write, which
+are refusals above all, it keeps few: who asks again and again in vain drives out nobody's answers.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import math
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import quote
 
@@ -32,6 +34,7 @@ Outcome: TypeAlias = Literal["open", "complete", "refused", "broken", "gone"]
 
 _MOST_REQUESTS = 2_000
 _MOST_WRITES = 400_000  # 13 MB
+_EMPTY = 0.25  # of the requests: no more than these may be ones without a write
 _POINTS = 120  # of a timeline
 _PATIENCE = 10.0  # seconds that `fetch` waits for an answer
 _COLUMNS = {"due": "d", "begun": "d", "done": "d", "nbytes": "I", "events": "I"}
@@ -64,6 +67,10 @@ class Truth:
     outcome : {"open", "complete", "refused", "broken", "gone"}
     ended_s : float or None
         When the answer was over, seconds after `arrived`.
+    student : str
+        In a classroom, who asked.
+    tokens : int
+        Input and output, by the answer's own count; once it is over.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class Truth:
         self.code: str | None = None
         self.outcome: Outcome = "open"
         self.ended_s: float | None = None
+        self.student, self.tokens = "", 0
         self.counted = 0  # writes that its log has counted
         self._shown: dict[str, Any] | None = None
         self.due, self.begun, self.done = array("d"), array("d"), array("d")
@@ -188,10 +196,12 @@ class Truth:
         """What the status page shows of it, as JSON; of what is over, made once."""
         if self._shown is not None:
             return self._shown
+        over = self.outcome != "open"  # before all else: it may end meanwhile, in another thread
         due, begun, _, nbytes, events = self._columns()
         late = max((b - d for b, d in zip(begun, due, strict=True)), default=None)
         shown = {
             "id": self.request_id,
+            "student": self.student,
             "operation": self.operation,
             "model": self.model,
             "arrived": self.started,
@@ -208,7 +218,7 @@ class Truth:
             "metadata": self.metadata,
             "timeline": list(_timeline(begun, events, nbytes)),
         }
-        if self.ended_s is not None:
+        if over:
             self._shown = shown
         return shown
 
@@ -254,6 +264,7 @@ class Log:
         self._lock = threading.Lock()
         self.answered = 0
         self._writes = 0  # of answers that are over
+        self._empty: deque[str] = deque()  # ids of those that are over without a write
 
     def open(self, request_id: str) -> Truth:
         """Begin with a request that arrives now."""
@@ -271,7 +282,11 @@ class Log:
             self.answered += 1
             if truth.request_id in self._known:
                 truth.counted = len(truth.due)
-                self._writes += len(truth.due)
+                self._writes += truth.counted
+                if truth.counted == 0:
+                    self._empty.append(truth.request_id)
+                    if len(self._empty) > self._most * _EMPTY:
+                        self._known.pop(self._empty.popleft(), None)
             while self._writes > self._most_writes and len(self._known) > 1:
                 self._forget()
 
@@ -284,10 +299,11 @@ class Log:
         """What is known of a request."""
         return self._known.get(request_id)
 
-    def latest(self, number: int) -> list[Truth]:
-        """The latest requests, newest first."""
+    def latest(self, number: int, student: str = "") -> list[Truth]:
+        """The latest requests, newest first; of one student, if one is named."""
         with self._lock:
-            return list(self._known.values())[-number:][::-1]
+            newest = reversed(self._known.values())
+            return list(islice((each for each in newest if student in ("", each.student)), number))
 
     def counts(self) -> dict[str, int]:
         """How many requests are open, and how many were answered."""

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from bedrock_nb.server import BedrockServer, Classroom, Latency
 from bedrock_nb.server.status import HEADERS, page
 from tests.xss import CASES
 
@@ -72,6 +74,9 @@ class Stage:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.server = dict(SERVER)
+        self.classroom: dict[str, Any] | None = None
+        self.paused: list[tuple[str | None, Any]] = []  # key, what was asked for
+        self.asked: list[str] = []
         self.instead: web.Response | None = None
         self.origins: list[str | None] = []
         self._loop = asyncio.new_event_loop()
@@ -98,11 +103,20 @@ class Stage:
 
     async def _listen(self) -> int:
         app = web.Application()
+        app.router.add_post("/pause", self._pause)
         app.router.add_get("/{name:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         return self._runner.addresses[0][1]
+
+    async def _pause(self, asked: web.Request) -> web.Response:
+        wanted = await asked.json()
+        self.paused.append((asked.headers.get("x-bedrock-nb-key"), wanted))
+        for each in (self.classroom or {"students": []})["students"]:
+            if wanted["student"] in (None, each["name"]):
+                each["paused"] = wanted["paused"]
+        return web.Response(body=b"{}", content_type="application/json")
 
     async def _answer(self, asked: web.Request) -> web.Response:
         self.origins.append(asked.headers.get("Origin"))
@@ -110,7 +124,10 @@ class Stage:
         if name == "status.json":
             if self.instead is not None:
                 return web.Response(status=self.instead.status, body=self.instead.body)
+            self.asked.append(asked.query_string)
             told = {"server": self.server, "now": NOW, "requests": self.requests}
+            if self.classroom is not None:
+                told["classroom"] = self.classroom
             return web.Response(body=json.dumps(told), content_type="application/json", headers=HEADERS)
         found = page(name)
         if found is None:
@@ -147,9 +164,9 @@ class Tab:
         if not asked.url.startswith((f"{self.stage.url}/", "data:")):
             self.alarms.append(asked.url)
 
-    def open(self):
+    def open(self, search: str = ""):
         """Load the page, and wait until it has heard from the server."""
-        self.page.goto(self.stage.url)
+        self.page.goto(self.stage.url + search)
         expect(self.page.locator("#state")).to_have_text("live")
         return self.page
 
@@ -595,7 +612,7 @@ def test_hostile_text_is_shown_and_does_nothing(stage, tab):
         "n => document.querySelectorAll('#requests > tbody').length === n", arg=len(payloads)
     )
     own = opened.evaluate(elements)
-    assert own == [1, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]
+    assert own == [2, 0, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2]
     opened.evaluate("() => document.querySelectorAll('td.when button').forEach(button => button.click())")
     shown = opened.evaluate(
         "() => [...document.querySelectorAll('#requests > tbody')].map(row => ["
@@ -668,3 +685,202 @@ def test_nothing_sticks_out(stage, tab, width):
     rows(opened).first.locator(".model").click()
     expect(rows(opened).first.locator("tr.details")).to_be_visible()
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# -- a classroom ---------------------------------------------------------------------------------------
+
+
+def student(name: str, **known: Any) -> dict[str, Any]:
+    """A student as the server tells of one: idle, or what is given."""
+    return {
+        "name": name,
+        "paused": False,
+        "teacher": name == "teacher",
+        "requests": 0,
+        "running": 0,
+        "waiting": 0,
+        "throttled": 0,
+        "errors": 0,
+        "tokens": 0,
+        "last_seen": None,
+        "late_p99_ms": None,
+        "activity": [0] * 20,
+        **known,
+    }
+
+
+LIMITS = {"requests_per_minute": 120, "tokens_per_minute": 100_000, "slots": 8, "queue": None}
+BUSY = {"requests": 12, "running": 2, "tokens": 1234, "last_seen": NOW - 2, "late_p99_ms": 0.42}
+THROTTLED_OFTEN = {"requests": 40, "waiting": 3, "throttled": 9, "last_seen": NOW - 200, "late_p99_ms": 12.3}
+
+
+@pytest.fixture
+def lesson(stage):
+    """A stage with a teacher who has not asked, and three students."""
+    stage.classroom = {
+        "limits": LIMITS,
+        "students": [
+            student("teacher"),
+            student("Ada", **BUSY, activity=[0] * 18 + [4, 8]),
+            student("Bob"),
+            student("Cy", **THROTTLED_OFTEN, errors=1),
+        ],
+    }
+    return stage
+
+
+def names(page) -> list[str]:
+    return page.locator("#student-rows .only").all_inner_texts()
+
+
+def test_a_classroom_has_a_row_for_each_student(lesson, tab):
+    """Names, counters, times and a drawing; sums on top; no made-up keys, which do not work here."""
+    opened = tab.open("/?key=k")
+    expect(opened.locator("#room-limits")).to_have_text(
+        "3 seats, each with 120 requests a minute, 100,000 tokens a minute, 8 answers at once"
+    )
+    told = [" ".join(text.split()) for text in opened.locator("#students tr").all_inner_texts()[1:]]
+    assert told == [
+        "All 52 2 3 9 1 1,234 12 ms now",
+        "Ada 12 2 0 0 0 1,234 0.4 ms now Pause",
+        "Bob 0 0 0 0 0 0 – – Pause",
+        "Cy 40 0 3 9 1 0 12 ms 3 min ago Pause",
+    ]
+    assert opened.get_by_role("img", name="12 requests in the last 5 minutes").count() == 1
+    assert opened.locator("#connect, #empty").filter(visible=True).count() == 0
+    assert tab.alarms == []
+
+
+def test_without_a_classroom_there_is_no_table_of_students(stage, tab):
+    """The page of a server of one's own is what it was."""
+    opened = tab.open()
+    assert opened.locator("#room").is_hidden()
+    assert opened.locator("#connect").is_visible()
+
+
+def test_students_can_be_sorted(lesson, tab):
+    """A heading sorts by its column, numbers from the largest; once more turns it round."""
+    opened = tab.open("/?key=k")
+    assert names(opened) == ["Ada", "Bob", "Cy"]
+    opened.get_by_role("button", name="Throttled").click()
+    assert names(opened) == ["Cy", "Ada", "Bob"]
+    assert opened.locator("[aria-sort=descending]").inner_text().startswith("Throttled")
+    opened.get_by_role("button", name="Requests", exact=True).click()
+    opened.get_by_role("button", name="Requests", exact=True).press("Enter")
+    assert names(opened) == ["Bob", "Ada", "Cy"]
+    assert opened.locator("[aria-sort=ascending]").count() == 1
+    opened.get_by_role("button", name="Student", exact=True).click()
+    assert names(opened) == ["Ada", "Bob", "Cy"]
+
+
+def test_the_list_can_be_of_one_student(lesson, tab):
+    """A name asks the server for that student's requests; the address keeps it; a button takes it back."""
+    lesson.requests = [request("b", student="Cy"), request("a", student="Ada")]
+    opened = tab.open("/?key=k")
+    expect(opened.locator(".who")).to_have_text(["Cy", "Ada"])
+    lesson.requests = [request("b", student="Cy")]
+    opened.get_by_role("button", name="Cy", exact=True).click()
+    expect(opened.locator("#filter")).to_be_visible()
+    expect(rows(opened)).to_have_count(1)
+    assert lesson.asked[-1] == "key=k&student=Cy"
+    assert opened.url.endswith("/?key=k&student=Cy")
+    opened.reload()
+    expect(opened.get_by_role("button", name="Cy", exact=True)).to_have_attribute("aria-pressed", "true")
+    opened.get_by_role("button", name="Show everybody").click()
+    expect(opened.locator("#filter")).to_be_hidden()
+    assert opened.url.endswith("/?key=k")
+    assert tab.alarms == []
+
+
+def test_the_teacher_pauses_with_the_key(lesson, tab):
+    """A student or everybody, and back; each is asked of the server under the page's key."""
+    opened = tab.open("/?key=k")
+    opened.get_by_role("button", name="Pause Ada").click()
+    expect(opened.get_by_role("button", name="Let Ada go on")).to_be_visible()
+    opened.get_by_role("button", name="Eyes up").click()
+    expect(opened.get_by_role("button", name="Let Bob go on")).to_be_visible()
+    opened.get_by_role("button", name="Let everybody go on").click()
+    expect(opened.get_by_role("button", name="Eyes up")).to_be_visible()
+    assert lesson.paused == [
+        ("k", {"student": "Ada", "paused": True}),
+        ("k", {"student": None, "paused": True}),
+        ("k", {"student": None, "paused": False}),
+    ]
+    assert tab.alarms == []
+
+
+def test_a_pause_that_no_server_hears_is_said(lesson, paced):
+    """The page says that the server is gone; there is no other error."""
+    opened = paced.open("/?key=k")
+    lesson.stop()
+    try:
+        opened.get_by_role("button", name="Pause Ada").click()
+        expect(opened.locator("#notice")).to_contain_text("The server does not answer any more.")
+        expect(opened.get_by_role("button", name="Pause Ada")).to_be_visible()
+    finally:
+        lesson.start()
+    assert [alarm for alarm in paced.alarms if "ERR_CONNECTION_REFUSED" not in alarm] == []
+
+
+def test_hostile_names_are_shown_and_do_nothing(lesson, tab):
+    """A name is text wherever it stands: in the table, in titles, in the list of requests."""
+    payloads = [payload for _, payload in CASES][:60]
+    assert lesson.classroom is not None
+    lesson.classroom["students"] = [
+        student(f"{i} {payload}", requests=1) for i, payload in enumerate(payloads)
+    ]
+    lesson.requests = [request(f"r{i}", student=payload) for i, payload in enumerate(payloads)]
+    opened = tab.open("/?key=k")
+    shown = opened.locator("#student-rows .only bdi").all_text_contents()
+    assert shown == [f"{i} {visible(payload)}" for i, payload in enumerate(payloads)]
+    assert opened.locator(".who").all_text_contents() == [visible(payload) for payload in payloads]
+    opened.locator("#student-rows .only").nth(7).click()
+    expect(opened.locator("#filter-name")).to_have_text(shown[7])
+    assert opened.locator("#room :is(script, img, iframe, a, style)").count() == 0
+    assert tab.alarms == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_classroom_is_accessible(lesson, tab, scheme):
+    """axe-core finds nothing, with somebody paused, somebody picked and something of every colour."""
+    assert lesson.classroom is not None
+    lesson.classroom["students"][2]["paused"] = True
+    lesson.requests = [request("a", student="Ada"), request("b", student="Cy", **THROTTLED)]
+    tab.page.emulate_media(color_scheme=scheme)
+    opened = tab.open("/?key=k&student=Cy")
+    found = Axe().run(opened, context="main").response["violations"]
+    assert {each["id"]: [node["html"][:120] for node in each["nodes"]] for each in found} == {}
+    _, told = opened.evaluate(CONTRAST)
+    assert {name: ratio for name, ratio in told.items() if ratio < 4.5} == {}
+
+
+@pytest.mark.parametrize("width", [320, 800, 1280, 1920])
+def test_a_classroom_fits(lesson, tab, width):
+    """At any width the table of students scrolls by itself, and the page does not."""
+    assert lesson.classroom is not None
+    lesson.classroom["students"].append(student("Maximiliana Wolfeschlegelsteinhausen " * 3, **BUSY))
+    lesson.requests = [request("a", student="Maximiliana Wolfeschlegelsteinhausen " * 3)]
+    tab.page.set_viewport_size({"width": width, "height": 900})
+    opened = tab.open("/?key=k")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_page_of_a_real_classroom(tab):
+    """With the key it is live, shows who asked, and its pause reaches the students; without, one sentence."""
+    room = Classroom(["Ada", "Bob"])
+    with BedrockServer(latency=Latency.none(), classroom=room) as server:
+        ada = room.seats["Ada"].keys
+        client = server.client(aws_access_key_id=ada.access_key, aws_secret_access_key=ada.secret_key)
+        client.converse(modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Hello"}]}])
+        client.close()
+        opened = tab.page
+        opened.goto(room.dashboard(server.endpoint_url))
+        expect(opened.locator("#state")).to_have_text("live")
+        expect(opened.locator(".who")).to_have_text(["Ada"])
+        opened.get_by_role("button", name="Pause Ada").click()
+        expect(opened.get_by_role("button", name="Let Ada go on")).to_be_visible()
+        assert room.is_paused("Ada")
+        assert not room.is_paused("Bob")
+        assert [alarm for alarm in tab.alarms if not alarm.startswith(server.endpoint_url)] == []
+        opened.goto(server.endpoint_url)
+        expect(opened.locator("body")).to_contain_text("This is the teacher's page")

@@ -15,8 +15,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bedrock_nb.server import BedrockServer, Latency
+from bedrock_nb.server import BedrockServer, Latency, canned
+from bedrock_nb.server.accounts import Account
 from bedrock_nb.server.admission import Admission, Bucket
+from bedrock_nb.server.loopback import Keys
 from bedrock_nb.server.refusal import Refusal
 
 HELLO = [{"role": "user", "content": [{"text": "Count to 3"}]}]
@@ -41,6 +43,7 @@ def throttles(admission: Admission, tokens: int) -> bool:
     """Whether a request of so many tokens is refused now."""
     try:
         admission.check_rates(tokens)
+        admission.take(tokens)
     except Refusal as refusal:
         return (refusal.status, refusal.code) == (429, "ThrottlingException")
     return False
@@ -185,6 +188,27 @@ def test_a_queue_is_a_simple_thing(slots, most, moves):
     run(play())
 
 
+def test_each_has_a_queue_of_their_own():
+    """Whose queue is full is refused; others still may wait."""
+
+    async def play() -> None:
+        admission = Admission(law(slots=1, queue=1), Clock())
+        await admission.enter("Ada")
+        waiting = asyncio.ensure_future(admission.enter("Ada"))
+        await settle()
+        with pytest.raises(Refusal):
+            await admission.enter("Ada")
+        other = asyncio.ensure_future(admission.enter("Bob"))
+        await settle()
+        assert not other.done()
+        admission.leave("Ada")
+        await waiting
+        admission.leave("Ada")
+        await other
+
+    run(play())
+
+
 def test_without_places_nobody_waits():
     """A law that says nothing of places lets everybody in, and leaving changes nothing."""
 
@@ -260,6 +284,18 @@ def test_a_refused_request_takes_nothing():
     assert [throttles(other, tokens) for tokens in (0, 60, 60)] == [False, True, True]
     assert other._tokens is not None
     assert other._tokens.level == 100
+
+
+def test_who_is_refused_by_the_last_gate_has_lost_nothing_at_the_first():
+    """A student whom the whole server's rate refuses keeps their own requests and tokens."""
+    own = Admission(law(requests_per_minute=2, tokens_per_minute=100), Clock())
+    account = Account("Ada", Keys(), (own, Admission(law(requests_per_minute=1), Clock())), canned)
+    account.check_rates(10)
+    for _ in range(5):
+        with pytest.raises(Refusal):
+            account.check_rates(10)
+    assert not throttles(own, 90)
+    assert throttles(own, 0)
 
 
 @pytest.mark.parametrize(

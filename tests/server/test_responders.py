@@ -178,6 +178,13 @@ def test_any_other_prompt_gets_an_honest_answer():
     assert 40 <= len(text.split()) <= 90
 
 
+def test_a_very_long_prompt_is_known_by_its_end():
+    """What is asked after a long text is found; that text itself is not searched for questions."""
+    text = "This is a line of a log. " * 8_000
+    assert find(f"{text}\nPlease count from 3 to 5!") == "3, 4, 5."
+    assert find(f"Please count from 3 to 5!\n{text}") is None
+
+
 def test_the_same_request_has_the_same_answer_to_the_byte():
     """Nothing depends on time or chance, and the cuts differ from prompt to prompt."""
     one, again = (

@@ -20,6 +20,7 @@ from bedrock_nb.server.status import HEADERS, page
 NAMES = {
     "": "text/html; charset=utf-8",
     "status.js": "text/javascript; charset=utf-8",
+    "classroom.js": "text/javascript; charset=utf-8",
     "status.css": "text/css; charset=utf-8",
 }
 
@@ -31,7 +32,7 @@ def file(name: str) -> tuple[bytes, str]:
     return found
 
 
-MARKUP, SCRIPT, LOOKS = (file(name)[0].decode() for name in NAMES)
+MARKUP, SCRIPT, CLASSROOM, LOOKS = (file(name)[0].decode() for name in NAMES)
 
 
 class Elements(HTMLParser):
@@ -105,7 +106,7 @@ def test_there_is_no_other_name(name):
 
 @given(st.text())
 def test_no_text_reaches_another_file(name):
-    """Whatever is asked for, it is one of the three files or nothing."""
+    """Whatever is asked for, it is one of the four files or nothing."""
     assert (page(name) is None) == (name not in NAMES)
 
 
@@ -147,7 +148,8 @@ def test_nothing_is_inline():
     assert {name for name in attributes if name.startswith("on") or name in ("style", "srcdoc")} == set()
     assert "style" not in {tag for tag, _ in FOUND.elements}
     assert [attrs for tag, attrs in FOUND.elements if tag == "script"] == [
-        {"src": "status.js", "defer": None}
+        {"src": "status.js", "defer": None},
+        {"src": "classroom.js", "defer": None},
     ]
 
 
@@ -157,12 +159,13 @@ def test_everything_is_loaded_from_the_server_itself():
     loaded = {attrs[name] for _, attrs in FOUND.elements for name in loading if name in attrs}
     assert {address for address in loaded if not str(address).startswith("data:image/png;base64,")} == {
         "status.js",
+        "classroom.js",
         "status.css",
     }
     assert {attrs["fill"] for _, attrs in FOUND.elements if "fill" in attrs} == {"url(#hatch)"}
 
 
-@pytest.mark.parametrize("text", [MARKUP, SCRIPT, LOOKS], ids=["html", "js", "css"])
+@pytest.mark.parametrize("text", [MARKUP, SCRIPT, CLASSROOM, LOOKS], ids=["html", "js", "classroom", "css"])
 def test_no_file_names_another_place(text):
     """No URL with a host, no import and no font is in any file."""
     assert (
@@ -171,19 +174,23 @@ def test_no_file_names_another_place(text):
     assert set(re.findall(r"url\([^)]*\)", text)) <= {"url(#hatch)"}
 
 
-def test_the_script_makes_no_markup_from_text():
-    """Nothing that parses a string as markup or code is in the script."""
+@pytest.mark.parametrize(
+    ("script", "asks"),
+    [(SCRIPT, '"status.json" + location.search'), (CLASSROOM, '"pause"')],
+    ids=["status", "classroom"],
+)
+def test_a_script_makes_no_markup_from_text(script, asks):
+    """Nothing that parses a string as markup or code is in a script, and it asks for one thing."""
     makers = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|createContextualFragment"
     runners = r"\beval\b|new Function|\.setHTML|srcdoc|javascript:|set(?:Timeout|Interval)\(\s*[\"'`]"
-    assert re.findall(f"{makers}|{runners}", SCRIPT) == []
-    asked = re.findall(r"fetch\(([^,)]*)", SCRIPT)
-    assert asked == ['"status.json"']
+    assert re.findall(f"{makers}|{runners}", script) == []
+    assert re.findall(r"fetch\(([^,)]*)", script) == [asks]
 
 
 def test_every_part_that_the_script_looks_for_is_there():
     """The ids and classes that the script names are in the markup."""
     ids = {attrs["id"] for _, attrs in FOUND.elements if "id" in attrs}
-    named = set(re.findall(r"(?:\$|make)\(\"([\w-]+)\"\)", SCRIPT))
+    named = set(re.findall(r"(?:\$|make)\(\"([\w-]+)\"\)", SCRIPT + CLASSROOM))
     assert len(named) > 10
     assert ids >= named
     classes = {name for _, attrs in FOUND.elements for name in (attrs.get("class") or "").split()}

@@ -354,6 +354,40 @@ def test_a_log_keeps_so_many_writes():
     assert [known.request_id for known in log.latest(10)] == ["long"]
 
 
+def test_who_asks_in_vain_drives_out_nobodys_answers():
+    """Of requests without a write, only the latest quarter of what the log keeps is known."""
+    log = Log(most=8)
+    filled(log, "answered", 1)
+    waiting = filled(log, "open", 0, close=False)
+    for i in range(100):
+        log.close(log.open(str(i)), "refused")
+    assert [known.request_id for known in log.latest(10)] == ["99", "98", "open", "answered"]
+    log.close(waiting, "complete")
+    assert [known.request_id for known in log.latest(10)] == ["99", "open", "answered"]
+    for i in range(8):
+        filled(log, f"new {i}", 1)
+    assert [known.request_id for known in log.latest(2)] == ["new 7", "new 6"]
+    assert len(log.latest(10)) == 8
+
+
+def test_a_summary_of_what_ends_meanwhile_is_not_kept():
+    """The page asks in another thread: what is half true then is made anew, what is over is made once."""
+
+    class Ending(Truth):
+        def _columns(self) -> list[list[Any]]:
+            columns = super()._columns()
+            if self.outcome == "open":
+                self.wrote(0.1, 0.1, 0.1, 10, 1)
+                self.end("complete")
+            return columns
+
+    made = Ending("a")
+    assert made.summary()["writes"] == 0
+    kept = made.summary()
+    assert (kept["writes"], kept["outcome"]) == (1, "complete")
+    assert made.summary() is kept
+
+
 def test_how_it_ended_is_said_once():
     """What the sender knows of the ending counts, and not what the closing would have guessed."""
     log = Log()

@@ -109,13 +109,14 @@
   // -- a request -----------------------------------------------------------------------------------
 
   const PARTS = [
-    ".request", "button", ".clock", ".operation", ".model bdi", ".word", ".mark", ".status bdi", ".ttft", ".total",
+    ".request", "button", ".clock", ".who", ".operation", ".model bdi", ".word", ".mark", ".status bdi", ".ttft", ".total",
     ".events", ".bytes", ".late", ".drawing", ".wait", ".track", ".writes", ".ending", ".halo", ".end", ".scale",
   ];
 
   // What stands in each part of a row.
   const TEXTS = {
     ".clock": (request) => clock(request.arrived),
+    ".who": (request) => (request.student ? text(request.student) : ""),
     ".operation": (request) => text(request.operation),
     ".model bdi": (request) => text(request.model),
     ".word": (request) => OUTCOMES[request.outcome].word,
@@ -266,7 +267,7 @@
     return counts.open;
   }
 
-  function show({ server, now, requests }) {
+  function show({ server, now, requests, classroom }) {
     write($("version"), `version ${text(server.version)}`);
     write($("responder"), text(server.responder));
     write($("latency"), text(server.latency));
@@ -274,7 +275,8 @@
     write($("up"), lasting(server.up_s));
     const open = count(requests);
     list(requests, now);
-    hide($("empty"), requests.length > 0);
+    hide($("empty"), requests.length > 0 || Boolean(classroom));
+    hide($("connect"), Boolean(classroom));
     hide($("listing"), requests.length === 0);
     hide($("most"), requests.length < MOST);
     write(document.querySelector("title"), open ? `(${open}) Embedded Bedrock` : "Embedded Bedrock");
@@ -293,13 +295,14 @@
 
   let timer = 0;
   let asking = false;
+  let again = false;
   let heard = null;
 
   async function fetched() {
     const patience = new AbortController();
     const limit = setTimeout(() => patience.abort(), PATIENCE_MS);
     try {
-      const response = await fetch("status.json", { cache: "no-store", signal: patience.signal });
+      const response = await fetch("status.json" + location.search, { cache: "no-store", signal: patience.signal });
       return response.ok ? { told: await response.json() } : { wrong: `HTTP status ${response.status}` };
     } catch (error) {
       return error instanceof SyntaxError ? { wrong: "no JSON" } : { lost: true };
@@ -310,6 +313,7 @@
 
   async function ask() {
     clearTimeout(timer);
+    again = asking;
     if (asking || document.hidden) return;
     asking = true;
     let busy = false;
@@ -321,6 +325,7 @@
       try {
         if (answer.wrong) throw new TypeError(answer.wrong);
         busy = show(answer.told);
+        document.dispatchEvent(new CustomEvent("told", { detail: answer.told }));
         heard = clock(answer.told.now);
         tell("live", "live");
       } catch (error) {
@@ -328,7 +333,7 @@
       }
     }
     asking = false;
-    if (!document.hidden) timer = setTimeout(ask, busy ? BUSY_MS : IDLE_MS);
+    if (!document.hidden) timer = setTimeout(ask, again ? 0 : busy ? BUSY_MS : IDLE_MS);
   }
 
   // -- hands ---------------------------------------------------------------------------------------
@@ -368,5 +373,6 @@
   document.addEventListener("click", clicked);
   table.addEventListener("keydown", pressed);
   document.addEventListener("visibilitychange", ask);
+  globalThis.statusPage = Object.freeze({ ask, hide, lasting, make, many, put, seconds, text, write });
   ask();
 }

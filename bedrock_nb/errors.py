@@ -6,6 +6,7 @@
     │   └── ContextWindowError                           the conversation is longer than the model reads
     ├── LoopLimitError          (RuntimeError)           a limit ended the tool loop of a conversation
     ├── RecordingError          (ValueError)             a file that is not a recording we can read
+    ├── LessonError             (ValueError)             a notebook that is no lesson, or does not run
     ├── CredentialsError        (NoCredentialsError)     no AWS credentials were found
     ├── ServerError             (RuntimeError)           the embedded or an MCP server did not start, or went
     ├── StructuredOutputError   (ValueError)             an answer that is not the JSON that was asked for
@@ -76,6 +77,7 @@ __all__ = [
     "IncompleteStreamError",
     "InternalServerError",
     "InternalServerFault",
+    "LessonError",
     "LoopLimitError",
     "ModelError",
     "ModelNotReadyError",
@@ -228,6 +230,10 @@ class CapabilityError(RequestError):
 
 class RecordingError(BedrockNbError, ValueError):
     """A file or an object that is not a recording this version can read."""
+
+
+class LessonError(BedrockNbError, ValueError):
+    """A notebook that cannot be read, is no lesson, or does not run as one."""
 
 
 class CredentialsError(BedrockNbError, NoCredentialsError):

@@ -17,33 +17,17 @@ from pathlib import Path
 from bedrock_nb import server
 from bedrock_nb.client import TARGET_VARIABLE
 from bedrock_nb.errors import RequestError
+from bedrock_nb.lessons.finding import find
+from bedrock_nb.server.matching import many
 
-__all__ = ["find_lessons", "lab"]
-
-
-def find_lessons(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of the lessons: the one given, ``notebooks`` here, or that of the source checkout.
-
-    Raises
-    ------
-    RequestError
-        There is no such folder, or no notebook in it.
-    """
-    beside_package = Path(__file__).parent.parent / "notebooks"
-    choices = [Path(folder)] if folder is not None else [Path("notebooks"), beside_package]
-    for choice in choices:
-        if any(choice.glob("*.ipynb")):
-            return choice
-    raise RequestError(
-        f"There are no lessons in {str(folder or 'notebooks')!r}.",
-        remedy="Run this in a checkout of bedrock-nb, or name a folder of notebooks.",
-    )
+__all__ = ["lab"]
 
 
 def lab(
     folder: str | os.PathLike[str] | None = None,
     *,
     browser: bool | None = None,
+    cassette: str | os.PathLike[str] | None = None,
     options: Sequence[str] = (),
     announce: Callable[[str], None] = print,
 ) -> int:
@@ -52,9 +36,12 @@ def lab(
     Parameters
     ----------
     folder : path, optional
-        The lessons.
+        The lessons; see `bedrock_nb.lessons.find`.
     browser : bool, optional
         Open a browser; by default if there is one. Without, JupyterLab prints the address to open.
+    cassette : path, optional
+        A folder of recordings: a server that replays them answers, in place of the embedded models. What was
+        not recorded is refused.
     options : sequence of str
         Passed on to JupyterLab.
     announce : function
@@ -71,20 +58,40 @@ def lab(
         JupyterLab is not installed, or there are no lessons.
     ServerError
         The embedded server did not start.
+    RecordingError
+        The cassette is none.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise RequestError(
             "JupyterLab is not installed here.",
             remedy='pip install "bedrock-nb[lab]" installs it; your own notebook program will do as well.',
         )
-    lessons = find_lessons(folder)
+    lessons = find(folder, announce=announce)
     first = min(path.name for path in lessons.glob("*.ipynb"))
     environment = dict(os.environ)
+    if cassette is not None:
+        tape = server.Cassette(Path(cassette), "none")
+        with server.BedrockServer(tape) as replaying:
+            environment[TARGET_VARIABLE] = replaying.endpoint_url
+            announce(f"Replaying {many(len(tape))} at {replaying.endpoint_url}: nobody else is asked.")
+            return _run(lessons, first, environment, browser, options, announce)
     if TARGET_VARIABLE not in environment:
         environment[TARGET_VARIABLE] = server.local()
         announce(
             f"Embedded Bedrock at {environment[TARGET_VARIABLE]}: every lesson runs without an AWS account."
         )
+    return _run(lessons, first, environment, browser, options, announce)
+
+
+def _run(
+    lessons: Path,
+    first: str,
+    environment: dict[str, str],
+    browser: bool | None,
+    options: Sequence[str],
+    announce: Callable[[str], None],
+) -> int:
+    """Run JupyterLab until it ends; its exit status."""
     if browser is None:
         browser = _has_browser()
     command = [

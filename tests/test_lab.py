@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import bedrock_nb as nb
 from bedrock_nb.errors import RequestError
-from bedrock_nb.lab import find_lessons
+from bedrock_nb.lab import lab
+from bedrock_nb.lessons import find
 
 pytest.importorskip("jupyterlab", reason="JupyterLab is in the extra 'lab'")
 
@@ -61,6 +63,20 @@ def test_lab_opens_lesson_1_with_the_embedded_server_running(tmp_path):
         urllib.request.urlopen(embedded[0], timeout=10)
 
 
+def test_lab_replays_what_was_recorded(tmp_path, capfd):
+    """With a cassette, its server answers for the time of JupyterLab, and nobody else is asked."""
+    lessons = Path(nb.__file__).parents[1] / "notebooks"
+    told: list[str] = []
+    status = lab(
+        lessons, cassette=lessons / "recordings" / "models", options=["--version"], announce=told.append
+    )
+    assert status == 0
+    assert re.match(r"Replaying \d+ recordings at http://127\.0\.0\.1:\d+: nobody else is asked", told[0])
+    assert re.match(r"\d+\.", capfd.readouterr().out)  # what JupyterLab was asked for, in place of a session
+    with pytest.raises(RequestError, match="no cassette 'none'"):
+        lab(lessons, cassette=tmp_path / "none")
+
+
 def address(runtime: Path) -> str:
     """Where the Jupyter server listens, from the file that it leaves."""
     deadline = time.monotonic() + 60
@@ -75,10 +91,10 @@ def address(runtime: Path) -> str:
 
 def test_the_lessons_of_the_checkout_are_found():
     """Without an argument, the lessons beside the package."""
-    assert any(find_lessons().glob("01-*.ipynb"))
+    assert any(find().glob("01-*.ipynb"))
 
 
 def test_a_folder_without_lessons_is_refused(tmp_path):
     """The error says where lessons are to be had."""
     with pytest.raises(RequestError, match="checkout of bedrock-nb"):
-        find_lessons(tmp_path)
+        find(tmp_path)

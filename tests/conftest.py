@@ -15,6 +15,7 @@ import pytest
 from botocore.config import Config
 
 import bedrock_nb as nb
+from bedrock_nb.client import TARGET_VARIABLE
 from bedrock_nb.server import loopback_client
 from tests.chatting import Service
 from tests.wire_server import WireServer
@@ -142,6 +143,19 @@ def kernel() -> Iterator[tuple[Any, Any]]:
     yield manager, client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path) -> pytest.MonkeyPatch:
+    """An environment with nothing of AWS in it, not even the files of whoever runs the tests."""
+    for name in [*os.environ]:
+        if name.startswith("AWS_") or name == TARGET_VARIABLE:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return monkeypatch
 
 
 @pytest.fixture

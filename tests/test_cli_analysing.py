@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import matplotlib as mpl
 
@@ -14,7 +16,7 @@ import pytest
 
 import bedrock_nb as nb
 from bedrock_nb.cli import main
-from bedrock_nb.cli.analysing import _TABLES
+from bedrock_nb.cli.analysing import _PLOTS, _TABLES
 from tests.recordings import reply
 
 
@@ -114,9 +116,25 @@ def test_no_recordings_are_no_result(capsys, tmp_path, arguments):
     assert "There are no recordings in" in err
 
 
-@pytest.mark.parametrize(
-    "kind", [name for name in nb.plot.__all__ if name not in ("anatomy", "reading_speed", "gaps", "seconds")]
-)
+def test_every_plot_of_files_can_be_named():
+    """All that `nb.plot` has but one: a guess is made by a person and is in no file."""
+    assert {*_PLOTS} == {*nb.plot.__all__} - {"guess"}
+
+
+@pytest.mark.parametrize("command", [["--version"], ["plot", "--help"], ["lessons", "list"]], ids=" ".join)
+def test_no_command_waits_for_libraries_that_it_does_not_need(command):
+    """The parser names all plots and tables without the libraries that make them, which take seconds."""
+    code = (
+        "import sys\nfrom bedrock_nb.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(*{'matplotlib', 'pandas'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60)
+    assert done.stdout
+    assert done.stderr.split() == []
+
+
+@pytest.mark.parametrize("kind", sorted({*_PLOTS} - {"anatomy", "reading_speed", "gaps", "seconds"}))
 def test_every_plot_of_many_is_drawn_to_a_file(capsys, folder, tmp_path, kind):
     """All plots are there by name; no figure is left open by them."""
     before = plt.get_fignums()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -26,19 +25,6 @@ MARKED = {
     "AWS_SESSION_TOKEN": "MARKED-SESSION",
     "AWS_BEARER_TOKEN_BEDROCK": "MARKED-TOKEN",
 }
-
-
-@pytest.fixture
-def environment(monkeypatch, tmp_path):
-    """An environment with nothing of AWS in it, not even the files of whoever runs the tests."""
-    for name in [*os.environ]:
-        if name.startswith("AWS_") or name == TARGET_VARIABLE:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    return monkeypatch
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """``bedrock-nb table | compare | plot | export``: what recordings say, without a notebook.
 
 Strategy: each command is one public function; what it makes of recordings is chosen from a table of names, so
-that a new table or plot is a row here, or none at all.
+that a new table or plot is a row here.
 """
 
 from __future__ import annotations
@@ -42,6 +42,22 @@ _OF_COMPARE = {
     "metric": "what is compared (default: ttft_s)",
     "paired-by": "columns by which replies are paired, such as prompt",
 }
+#: Those of `nb.plot` that files have the data of. They are named here for a parser that is made at once: who
+#: asks `nb.plot` waits seconds for matplotlib, with every command.
+_PLOTS = (
+    "anatomy",
+    "compare",
+    "ecdf",
+    "gaps",
+    "heatmap",
+    "load",
+    "reading_speed",
+    "seconds",
+    "throughput",
+    "timeline",
+    "tool_rounds",
+    "waterfall",
+)
 #: Plots of something else than recordings -> what reads it from the first of the paths.
 _OTHERS: dict[str, Callable[[str], Any]] = {"seconds": lambda path: nb.LoadResult.load(path)}
 _PICTURES = "a picture: .png, .svg or .pdf"
@@ -119,7 +135,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help)
     if kinds:
-        parser.add_argument("kind", choices=sorted(nb.plot.__all__))
+        parser.add_argument("kind", choices=_PLOTS)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="recordings, or folders of them")
     parser.set_defaults(run=run)
     return parser

@@ -59,12 +59,11 @@ def test_a_lesson_runs_in_jupyterlab(begun, lesson):
 def test_a_live_cell_grows_and_ends_with_one_rendering(open_notebook):
     """The reader sees text before the reply is whole; at the end the text stands there once."""
     notebook = open_notebook("00-start-here.ipynb")
-    cell = notebook.page.evaluate(
-        "() => window.jupyterapp.shell.currentWidget.content.widgets.findIndex("
-        "c => c.model.sharedModel.getSource().includes('nb.live('))"
-    )
+    find = """words => window.jupyterapp.shell.currentWidget.content.widgets.findIndex(
+        c => c.model.type === 'code' && c.model.sharedModel.getSource().includes(words))"""
+    set_up, cell = (notebook.page.evaluate(find, words) for words in ("nb.connect(", "nb.live("))
     select = "i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = i; }"
-    for index in (2, cell):  # the set-up cell, and then the live one
+    for index in (set_up, cell):
         notebook.page.evaluate(select, index)
         notebook.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell'); }")
     output = notebook.output(cell)

@@ -29,7 +29,7 @@ BENCHMARKS := $(sort $(shell grep -l __main__ benchmarks/*.py 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab demo test test-here test-beside test-lessons check format foreign test-min bench clean venv
+.PHONY: help lab solutions demo test test-here test-beside test-lessons check format docs foreign test-min bench dist release-check clean venv
 
 help:  ## list the commands
 	@echo "bedrock-nb. The first command sets everything up in $(VENV), once, in about a minute."
@@ -100,6 +100,11 @@ foreign: $(VENV)/.stamp-dev  ## install the clients of others that the tests run
 
 # Warnings stay warnings here: that an old library warns is no fault of ours; that it fails would be.
 test-min: $(MIN)/.stamp  ## run the tests with the lowest versions that pyproject.toml allows
+# Warnings are errors. Nothing is fetched: it builds without a network.
+docs: $(VENV)/.stamp-dev  ## build the site of the documentation into docs/_build/html
+	@echo "==> docs/_build/html/index.html (about a minute at first, then what has changed)"
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d docs/_build/doctrees docs docs/_build/html
+
 	@echo "==> tests, with the lowest versions in $(MIN)"
 	@$(MIN)/bin/python -m pytest -W default tests
 
@@ -110,8 +115,8 @@ bench: $(VENV)/.stamp-dev  ## measure speed and memory against plain boto3
 	done; exit $$status
 
 clean:  ## remove caches and what the commands wrote; keep .venv
-	@echo "==> removing caches, build output, demo.png and $(MIN)"
-	@rm -rf $(MIN) build dist demo.png htmlcov .coverage .benchmarks .hypothesis .import_linter_cache \
+	@echo "==> removing caches, build output, the built site, demo.png and $(MIN)"
+	@rm -rf $(MIN) build dist docs/_build docs/lessons docs/project demo.png htmlcov .coverage .benchmarks .hypothesis .import_linter_cache \
 	    .mypy_cache .pytest_cache .ruff_cache
 	@find . -path ./$(VENV) -prune -o -path ./.git -prune -o -type d \
 	    \( -name __pycache__ -o -name .ipynb_checkpoints -o -name '*.egg-info' \) -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ REQUIREMENTS = {
     **PROJECT["optional-dependencies"],
     **PYPROJECT["dependency-groups"],
 }
-EACH = [(group, line) for group, lines in REQUIREMENTS.items() for line in lines]
+EACH = [(group, line) for group, lines in REQUIREMENTS.items() for line in lines if isinstance(line, str)]
 
 
 def split(requirement: str) -> tuple[str, str]:

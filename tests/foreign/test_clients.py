@@ -250,6 +250,27 @@ def test_an_exception_in_a_stream_reaches_a_client_by_its_name(tmp_path, client)
     assert "modelStreamErrorException".lower() in (done.stdout + done.stderr).lower()
 
 
+LINES = dict(
+    re.findall(
+        r"^### (\w+)\n\n```python\n(.*?)^```",
+        (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
+@pytest.mark.parametrize("library", ["LangChain", "LLMeter"])
+def test_what_the_documentation_shows_of_another_library_runs(library, tmp_path):
+    """The lines that stand beside ours print the answer, and how many tokens it has."""
+    script = tmp_path / "lines.py"
+    script.write_text(LINES[library], encoding="utf-8")
+    with BedrockServer(latency=Latency.none()) as server:
+        done = start(str(script), tmp_path, variables(server))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert EXPECTED in done.stdout
+    assert f"{canned(Request('any', PROMPT)).usage['outputTokens']} tokens" in done.stdout
+
+
 # -- how it was reached ----------------------------------------------------------------------------
 
 

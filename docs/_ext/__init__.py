@@ -1,0 +1,1 @@
+"""What the site needs beyond Sphinx: small extensions, and what the code says by itself."""

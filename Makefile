@@ -11,12 +11,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 # The tests that mostly wait for processes of their own.
-PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py tests/test_workers.py
+PROCESSES := tests/browser tests/foreign tests/server/test_process.py tests/test_cli.py tests/test_lab.py \
+    tests/test_lessons_tool.py tests/test_workers.py
 # The three parts of the tests; beside .venv's stamps what each printed, and a mark for each that failed.
-PART_here := tests $(addprefix --ignore=,$(PROCESSES))
+PART_here := tests $(addprefix --ignore=,$(PROCESSES) tests/lessons tests/release)
 PART_beside := $(PROCESSES)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=60 --nbval-sanitize-with tests/nbval.cfg
-PART_lessons := $(NBVAL) notebooks
+PART_lessons := $(NBVAL) notebooks tests/lessons
 PRINTED := $(VENV)/.printed-
 FAILED := $(VENV)/.failed-
 # How a part runs once more: only what failed, but a lesson whole, for its cells need those above them.
@@ -41,6 +42,10 @@ help:  ## list the commands
 lab: $(VENV)/.stamp-lab  ## open JupyterLab on the lessons, with the embedded Bedrock
 	@echo "==> JupyterLab on notebooks/ (Ctrl-C ends it)"
 	@$(BIN)/bedrock-nb lab
+
+solutions: $(VENV)/.stamp-lab  ## make the solutions of all exercises in solutions/, run and graded
+	@echo "==> solutions, a notebook for each lesson"
+	@$(BIN)/bedrock-nb lessons solutions notebooks --into solutions
 
 demo: $(VENV)/.stamp-lab  ## stream one prompt in the terminal: the text, its timing table, demo.png
 	@echo "==> one prompt to the embedded Bedrock, its timings, its anatomy in demo.png"
@@ -71,7 +76,7 @@ test-beside: $(VENV)/.stamp-dev
 	$(call pytest,beside); } >$(PRINTED)beside 2>&1
 
 test-lessons: $(VENV)/.stamp-dev
-	@{ echo "==> lessons, run and compared with their saved outputs"; \
+	@{ echo "==> lessons, run and compared with their saved outputs; their solutions, run and graded"; \
 	$(call pytest,lessons); } >$(PRINTED)lessons 2>&1
 
 # Each part of the tests has a cache of its own, which remembers what failed in it.
@@ -95,24 +100,34 @@ format: $(VENV)/.stamp-dev  ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-foreign: $(VENV)/.stamp-dev  ## install the clients of others that the tests run against the embedded server
-	@tests/foreign/setup
-
-# Warnings stay warnings here: that an old library warns is no fault of ours; that it fails would be.
-test-min: $(MIN)/.stamp  ## run the tests with the lowest versions that pyproject.toml allows
 # Warnings are errors. Nothing is fetched: it builds without a network.
 docs: $(VENV)/.stamp-dev  ## build the site of the documentation into docs/_build/html
 	@echo "==> docs/_build/html/index.html (about a minute at first, then what has changed)"
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -d docs/_build/doctrees docs docs/_build/html
 
+foreign: $(VENV)/.stamp-dev  ## install the clients of others that the tests run against the embedded server
+	@tests/foreign/setup
+
+# Warnings stay warnings here: that an old library warns is no fault of ours; that it fails would be.
+test-min: $(MIN)/.stamp  ## run the tests with the lowest versions that pyproject.toml allows
 	@echo "==> tests, with the lowest versions in $(MIN)"
-	@$(MIN)/bin/python -m pytest -W default tests
+	@$(MIN)/bin/python -m pytest -W default tests --ignore=tests/release
 
 bench: $(VENV)/.stamp-dev  ## measure speed and memory against plain boto3
 	@[ -n "$(BENCHMARKS)" ] || echo "==> there is no script in benchmarks/"
 	@status=0; for script in $(BENCHMARKS); do \
 	    echo "==> $$script"; PYTHONPATH=. $(BIN)/python "$$script" || status=1; \
 	done; exit $$status
+
+dist: $(VENV)/.stamp-dev  ## build the wheel and the sdist into dist/
+	@rm -rf dist
+	@UV_SYSTEM_CERTS=1 $(BIN)/uv build --quiet
+	@ls -l dist
+
+# No part of `make test`: it builds, and installs everything once for each Python.
+release-check: $(VENV)/.stamp-dev  ## build the wheel, and try it in a clean environment of each Python there is
+	@echo "==> wheel and sdist, looked into; then what a new user does, on each Python"
+	@$(PYTEST) -o cache_dir=.pytest_cache/release tests/release
 
 clean:  ## remove caches and what the commands wrote; keep .venv
 	@echo "==> removing caches, build output, the built site, demo.png and $(MIN)"

@@ -498,7 +498,7 @@ def test_who_cannot_be_asked_ends_the_sweep(tmp_path, monkeypatch):
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    poor = boto3.client("bedrock-runtime", region_name="us-east-2")
+    poor = boto3.Session().client("bedrock-runtime", region_name="us-east-2")
     with ThreadPoolExecutor(1) as pool:
         for one, error in ((client, ServerError), (poor, CredentialsError)):
             for where in ({"folder": tmp_path / "files"}, {"folder": tmp_path / "set", "executor": pool}):

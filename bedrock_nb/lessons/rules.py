@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
-from bedrock_nb.lessons.lesson import OURS, SET_UP, Lesson, heading_of, solution_of, tags_of
+from bedrock_nb.lessons.lesson import OURS, SET_UP, Exercise, Lesson, heading_of, solution_of, tags_of
 from bedrock_nb.lessons.names import ALWAYS, names, parsed
 from bedrock_nb.lessons.saved import shown
 
@@ -198,13 +198,15 @@ def _exercises(lesson: Lesson) -> Iterator[Broken]:
                 yield n, f"tagged `{tag}`, and belongs to no `### Exercise`"
 
 
+def _one(exercise: Exercise, tag: str, cells: tuple[int, ...]) -> Iterator[Broken]:
+    """Of each kind an exercise has one cell."""
+    if len(cells) != 1:
+        yield exercise.heading, f"exercise {exercise.name} has {len(cells)} cells tagged `{tag}`"
+
+
 def _answers(lesson: Lesson) -> Iterator[Broken]:
     for exercise in lesson.exercises:
-        if len(exercise.answers) != 1:
-            yield (
-                exercise.heading,
-                f"exercise {exercise.name} has {len(exercise.answers)} cells tagged `exercise`",
-            )
+        yield from _one(exercise, "exercise", exercise.answers)
         for n in exercise.answers:
             cell = lesson.cells[n - 1]
             solution = solution_of(cell)
@@ -226,11 +228,7 @@ def _has_dots(source: str) -> bool:
 
 def _checks(lesson: Lesson) -> Iterator[Broken]:
     for exercise in lesson.exercises:
-        if len(exercise.checks) != 1:
-            yield (
-                exercise.heading,
-                f"exercise {exercise.name} has {len(exercise.checks)} cells tagged `check`",
-            )
+        yield from _one(exercise, "check", exercise.checks)
         for n in exercise.checks:
             cell = lesson.cells[n - 1]
             if exercise.answers and n < exercise.answers[0]:
